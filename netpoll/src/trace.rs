@@ -1,0 +1,334 @@
+//! The trace vocabulary: what the runtime can say about itself, in one set of words.
+//!
+//! The simulator, the models, panics and the documentation use these lines, so that a reader learns
+//! one language: `t=120µs w1 g7 read fd4: Nil -> Wait`. This module has the events and their text;
+//! time, thread and goroutine in front of an event belong to the recorder (`netpoll-traces`).
+//!
+//! An event is a small `Copy` value. Emitting one on a platform that does not record is an empty
+//! inlined call ([`Kernel::trace`](crate::platform::Kernel::trace)).
+
+use std::fmt;
+
+use crate::platform::{Errno, RawFd};
+
+/// The direction of an operation on a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// Reading, accepting.
+    Read,
+    /// Writing, connecting.
+    Write,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Read => "read",
+            Mode::Write => "write",
+        })
+    }
+}
+
+/// What a goroutine waits for while it is parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WaitReason {
+    /// I/O readiness of a descriptor.
+    Io(RawFd, Mode),
+    /// The lock that serialises operations of one direction on a descriptor.
+    FdLock(RawFd, Mode),
+    /// The last reference to a descriptor that is being closed.
+    Close(RawFd),
+    /// A time.
+    Sleep,
+    /// Another goroutine's end.
+    Join,
+    /// All goroutines of a scope.
+    Scope,
+    /// A value in a channel.
+    ChanRecv,
+    /// Room in a channel.
+    ChanSend,
+    /// A mutex.
+    Mutex,
+    /// A condition variable.
+    Condvar,
+    /// A wait group.
+    WaitGroup,
+    /// A call on the blocking pool.
+    Blocking,
+    /// The right to stop the world.
+    StopTheWorld,
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitReason::Io(fd, mode) => write!(f, "{mode} fd{fd}"),
+            WaitReason::FdLock(fd, mode) => write!(f, "{mode} lock of fd{fd}"),
+            WaitReason::Close(fd) => write!(f, "close of fd{fd}"),
+            WaitReason::Sleep => f.write_str("sleep"),
+            WaitReason::Join => f.write_str("join"),
+            WaitReason::Scope => f.write_str("scope"),
+            WaitReason::ChanRecv => f.write_str("chan recv"),
+            WaitReason::ChanSend => f.write_str("chan send"),
+            WaitReason::Mutex => f.write_str("mutex"),
+            WaitReason::Condvar => f.write_str("condvar"),
+            WaitReason::WaitGroup => f.write_str("wait group"),
+            WaitReason::Blocking => f.write_str("blocking call"),
+            WaitReason::StopTheWorld => f.write_str("stop the world"),
+        }
+    }
+}
+
+/// A state of a descriptor's slot, as printed: `Nil`, `Ready`, `Wait` or the goroutine parked there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlotState {
+    /// Nothing known, nobody waits.
+    Nil,
+    /// An edge has come and nobody has used it yet.
+    Ready,
+    /// A consumer is about to park.
+    Wait,
+    /// This goroutine (its table index) is parked here.
+    Parked(u32),
+}
+
+impl fmt::Display for SlotState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SlotState::Nil => f.write_str("Nil"),
+            SlotState::Ready => f.write_str("Ready"),
+            SlotState::Wait => f.write_str("Wait"),
+            SlotState::Parked(g) => write!(f, "Parked(#{g})"),
+        }
+    }
+}
+
+/// What a worker does, as far as the scheduler's wake-up rules can see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WorkerPhase {
+    /// Looks for work in other workers' queues.
+    Spinning,
+    /// Is blocked, or about to block, in the kernel's poll.
+    Polling,
+    /// Is asleep, or about to be, on its parker.
+    Parked,
+    /// Has been woken or found something.
+    Awake,
+    /// Stands still for a stopped world.
+    Stopped,
+}
+
+impl fmt::Display for WorkerPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WorkerPhase::Spinning => "spinning",
+            WorkerPhase::Polling => "polling",
+            WorkerPhase::Parked => "parked",
+            WorkerPhase::Awake => "awake",
+            WorkerPhase::Stopped => "stopped",
+        })
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Goroutine `g` was created.
+    Go {
+        /// The goroutine's number, never reused.
+        g: u64,
+    },
+    /// Goroutine `g` runs on this worker from here on.
+    Run {
+        /// The goroutine's number.
+        g: u64,
+    },
+    /// The running goroutine gave its worker to others and stays runnable.
+    Yield {
+        /// The goroutine's number.
+        g: u64,
+    },
+    /// The running goroutine is parked.
+    Park {
+        /// The goroutine's number.
+        g: u64,
+        /// What it waits for.
+        on: WaitReason,
+    },
+    /// Goroutine `g` was made runnable.
+    Ready {
+        /// The goroutine's number.
+        g: u64,
+    },
+    /// The running goroutine ended.
+    Done {
+        /// The goroutine's number.
+        g: u64,
+        /// Whether it ended by a panic.
+        panicked: bool,
+    },
+    /// A slot changed its state.
+    Slot {
+        /// The descriptor.
+        fd: RawFd,
+        /// Which of its two slots.
+        mode: Mode,
+        /// The state it left.
+        from: SlotState,
+        /// The state it entered.
+        to: SlotState,
+    },
+    /// A deadline of a descriptor was set.
+    Deadline {
+        /// The descriptor.
+        fd: RawFd,
+        /// The direction.
+        mode: Mode,
+        /// Absolute time in nanoseconds; 0 for none, negative for already expired.
+        at_ns: i64,
+    },
+    /// A deadline of a descriptor passed and its timer ran.
+    Expired {
+        /// The descriptor.
+        fd: RawFd,
+        /// The direction.
+        mode: Mode,
+    },
+    /// The life of a descriptor is being torn down; its waiters are released.
+    Evict {
+        /// The descriptor.
+        fd: RawFd,
+    },
+    /// A worker changed what it does.
+    Worker {
+        /// The new phase.
+        phase: WorkerPhase,
+    },
+    /// Somebody asked the blocked poller to come back.
+    Break {
+        /// False when a request was in flight already.
+        sent: bool,
+    },
+    /// A system call and its result.
+    Syscall {
+        /// The call's name.
+        name: &'static str,
+        /// The descriptor it is about.
+        fd: RawFd,
+        /// The argument that matters most: a length, a timeout, another descriptor; 0 if none.
+        arg: i64,
+        /// What it returned.
+        result: Result<i64, Errno>,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Go { g } => write!(f, "go g{g}"),
+            Event::Run { g } => write!(f, "run g{g}"),
+            Event::Yield { g } => write!(f, "yield g{g}"),
+            Event::Park { g, on } => write!(f, "park g{g}: {on}"),
+            Event::Ready { g } => write!(f, "ready g{g}"),
+            Event::Done { g, panicked: false } => write!(f, "done g{g}"),
+            Event::Done { g, panicked: true } => write!(f, "done g{g} by panic"),
+            Event::Slot { fd, mode, from, to } => write!(f, "{mode} fd{fd}: {from} -> {to}"),
+            Event::Deadline { fd, mode, at_ns: 0 } => write!(f, "{mode} fd{fd}: deadline none"),
+            Event::Deadline { fd, mode, at_ns } if *at_ns < 0 => {
+                write!(f, "{mode} fd{fd}: deadline past")
+            }
+            Event::Deadline { fd, mode, at_ns } => {
+                write!(
+                    f,
+                    "{mode} fd{fd}: deadline t={}",
+                    Micros(at_ns.unsigned_abs())
+                )
+            }
+            Event::Expired { fd, mode } => write!(f, "{mode} fd{fd}: deadline expired"),
+            Event::Evict { fd } => write!(f, "evict fd{fd}"),
+            Event::Worker { phase } => write!(f, "worker {phase}"),
+            Event::Break { sent: true } => f.write_str("break"),
+            Event::Break { sent: false } => f.write_str("break (already in flight)"),
+            Event::Syscall {
+                name,
+                fd,
+                arg,
+                result,
+            } => {
+                write!(f, "{name}(fd{fd}, {arg}) = ")?;
+                match result {
+                    Ok(value) => write!(f, "{value}"),
+                    Err(errno) => write!(f, "{errno}"),
+                }
+            }
+        }
+    }
+}
+
+/// Nanoseconds, printed as microseconds with as many decimals as are needed: `120µs`, `1.25µs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Micros(pub u64);
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / 1000, self.0 % 1000);
+        if rest == 0 {
+            return write!(f, "{whole}µs");
+        }
+        let decimals = format!("{rest:03}");
+        write!(f, "{whole}.{}µs", decimals.trim_end_matches('0'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_print_in_the_vocabulary_of_the_documentation() {
+        let cases = [
+            (
+                Event::Slot {
+                    fd: 4,
+                    mode: Mode::Read,
+                    from: SlotState::Nil,
+                    to: SlotState::Wait,
+                },
+                "read fd4: Nil -> Wait",
+            ),
+            (
+                Event::Park {
+                    g: 7,
+                    on: WaitReason::Io(4, Mode::Write),
+                },
+                "park g7: write fd4",
+            ),
+            (
+                Event::Syscall {
+                    name: "read",
+                    fd: 4,
+                    arg: 64,
+                    result: Err(Errno::EAGAIN),
+                },
+                "read(fd4, 64) = EAGAIN",
+            ),
+        ];
+        for (event, text) in cases {
+            assert_eq!(event.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn times_print_in_microseconds_without_trailing_zeros() {
+        for (ns, text) in [
+            (0, "0µs"),
+            (120_000, "120µs"),
+            (1_250, "1.25µs"),
+            (1, "0.001µs"),
+        ] {
+            assert_eq!(Micros(ns).to_string(), text);
+        }
+    }
+}

@@ -1,6 +1,34 @@
 //! Goroutines as things with a stack: the arena, the switch, and who is running.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `arena.rs` | one reserved range of addresses, cut into slots (A1–A4) |
+//! | `stack.rs` | a slot that somebody owns, its size, and how much of it was used |
+//! | `header.rs` | the top of a slot: whose stack this is (H1–H3) |
+//! | `fiber.rs` | a stack and what runs on it (F1–F4) |
+//! | `fiber_cell.rs` | a fiber that threads share (C1) |
+//! | `current.rs` | who is running, and switching away |
+//! | `overflow.rs` | the report of a stack overflow |
+//!
+//! None of this schedules: a fiber runs when somebody resumes it.
+
+mod arena;
+mod current;
+mod fiber;
+mod fiber_cell;
+mod header;
+mod overflow;
+mod stack;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
+
+pub use current::{suspend, with_current};
+pub use fiber::{Fiber, Resumed};
+pub use fiber_cell::FiberCell;
+pub use overflow::{OverflowGuard, install_for_thread};
+pub use stack::{Extent, Stack, StackSize};
 
 use crate::ops::RuntimeOps;
 use crate::trace::{Mode, WaitReason};

@@ -1,0 +1,99 @@
+//! The calls that only Linux has: epoll, eventfd, and sockets that are non-blocking from birth.
+
+use std::mem;
+
+use super::kernel::{check, check_len};
+use super::sockaddr::{RawAddr, family};
+use crate::platform::{Domain, EpollEvent, Errno, RawFd, SockAddr, SockType};
+
+pub(super) fn socket(domain: Domain, kind: SockType) -> Result<RawFd, Errno> {
+    let kind = match kind {
+        SockType::Stream => libc::SOCK_STREAM,
+        SockType::Datagram => libc::SOCK_DGRAM,
+    };
+    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::socket(family(domain), kind, 0) })
+}
+
+pub(super) fn accept4(fd: RawFd) -> Result<(RawFd, SockAddr), Errno> {
+    let mut addr = RawAddr::empty();
+    let (room, len) = addr.as_parts_mut();
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: `room` has the size that `len` says, and both are in a local of this frame.
+    let accepted = check(unsafe { libc::accept4(fd, room, len, flags) })?;
+    match addr.get() {
+        Ok(addr) => Ok((accepted, addr)),
+        Err(errno) => {
+            // A peer that cannot be named must not leak its descriptor.
+            // SAFETY: the number was made above and nobody else knows it.
+            unsafe { libc::close(accepted) };
+            Err(errno)
+        }
+    }
+}
+
+pub(super) fn epoll_create1() -> Result<RawFd, Errno> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
+}
+
+pub(super) fn epoll_add(epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno> {
+    let mut record = libc::epoll_event {
+        events: event.events,
+        u64: event.data,
+    };
+    // SAFETY: the kernel reads the record, a local, during the call only.
+    check(unsafe { libc::epoll_ctl(epfd, libc::EPOLL_CTL_ADD, fd, &raw mut record) })?;
+    Ok(())
+}
+
+pub(super) fn epoll_del(epfd: RawFd, fd: RawFd) -> Result<(), Errno> {
+    let mut unused = libc::epoll_event { events: 0, u64: 0 };
+    // SAFETY: the record, which kernels before 2.6.9 wanted to see, is a local.
+    check(unsafe { libc::epoll_ctl(epfd, libc::EPOLL_CTL_DEL, fd, &raw mut unused) })?;
+    Ok(())
+}
+
+/// Lets the kernel write its records into the caller's buffer, and widens them where they are.
+///
+/// The kernel's record is smaller than ours on x86-64, where it is packed. Going backwards, record
+/// `i` is written at `16 i`, at or behind every record before it, which ends at `12 i` at the latest:
+/// nothing is overwritten before it has been read. So there is no second buffer on the hot path.
+pub(super) fn epoll_wait(
+    epfd: RawFd,
+    events: &mut [EpollEvent],
+    timeout_ms: i32,
+) -> Result<usize, Errno> {
+    const {
+        assert!(mem::size_of::<libc::epoll_event>() <= mem::size_of::<EpollEvent>());
+        assert!(mem::align_of::<libc::epoll_event>() <= mem::align_of::<EpollEvent>());
+    }
+    let records = events.as_mut_ptr().cast::<libc::epoll_event>();
+    let capacity = libc::c_int::try_from(events.len()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: `capacity` records fit into the buffer because none is larger than an `EpollEvent`, and
+    // whatever is left there is a valid `EpollEvent`, which consists of integers.
+    let count =
+        check_len(unsafe { libc::epoll_wait(epfd, records, capacity, timeout_ms) } as isize)?;
+    debug_assert!(
+        count <= events.len(),
+        "epoll_wait returned more events than there is room for"
+    );
+    for i in (0..count).rev() {
+        // SAFETY: `i < count <= capacity`, so this stays inside the buffer.
+        let record = unsafe { records.add(i) };
+        // SAFETY: the kernel has written record `i`, and the events written so far by this loop,
+        // all with a larger index, begin behind its end (see above).
+        let record = unsafe { record.read() };
+        events[i] = EpollEvent {
+            events: record.events,
+            data: record.u64,
+        };
+    }
+    Ok(count)
+}
+
+pub(super) fn eventfd() -> Result<RawFd, Errno> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+}

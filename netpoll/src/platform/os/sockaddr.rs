@@ -1,0 +1,172 @@
+//! Socket addresses in the kernel's form, and back.
+
+use std::mem;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use crate::platform::{Domain, Errno, SockAddr};
+
+/// Room for an address of any family, with the length that is in use.
+pub(super) struct RawAddr {
+    storage: libc::sockaddr_storage,
+    len: libc::socklen_t,
+}
+
+/// All of `sockaddr_storage`: what a call that fills in an address may write at most.
+const CAPACITY: libc::socklen_t = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+
+impl RawAddr {
+    /// Room that a system call is to fill.
+    pub(super) fn empty() -> RawAddr {
+        // SAFETY: the C structure consists of integers and padding, for which zero is a value.
+        let storage = unsafe { mem::zeroed::<libc::sockaddr_storage>() };
+        RawAddr {
+            storage,
+            len: CAPACITY,
+        }
+    }
+
+    /// `addr` as a system call wants to read it.
+    pub(super) fn new(addr: &SockAddr) -> RawAddr {
+        match *addr {
+            SockAddr::Inet(SocketAddr::V4(addr)) => {
+                // SAFETY: as in `empty`.
+                let mut raw = unsafe { mem::zeroed::<libc::sockaddr_in>() };
+                raw.sin_family = libc::AF_INET as libc::sa_family_t;
+                raw.sin_port = addr.port().to_be();
+                raw.sin_addr.s_addr = u32::from_ne_bytes(addr.ip().octets());
+                RawAddr::from_family(raw)
+            }
+            SockAddr::Inet(SocketAddr::V6(addr)) => {
+                // SAFETY: as in `empty`.
+                let mut raw = unsafe { mem::zeroed::<libc::sockaddr_in6>() };
+                raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+                raw.sin6_port = addr.port().to_be();
+                raw.sin6_addr.s6_addr = addr.ip().octets();
+                raw.sin6_flowinfo = addr.flowinfo();
+                raw.sin6_scope_id = addr.scope_id();
+                RawAddr::from_family(raw)
+            }
+        }
+    }
+
+    /// The address in it.
+    ///
+    /// # Errors
+    /// `EAFNOSUPPORT` for a family that the runtime does not know, `EINVAL` when it is cut short.
+    pub(super) fn get(&self) -> Result<SockAddr, Errno> {
+        match i32::from(self.storage.ss_family) {
+            libc::AF_INET => {
+                let raw: libc::sockaddr_in = self.to_family()?;
+                let ip = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
+                let addr = SocketAddrV4::new(ip, u16::from_be(raw.sin_port));
+                Ok(SockAddr::Inet(SocketAddr::V4(addr)))
+            }
+            libc::AF_INET6 => {
+                let raw: libc::sockaddr_in6 = self.to_family()?;
+                let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
+                let port = u16::from_be(raw.sin6_port);
+                let addr = SocketAddrV6::new(ip, port, raw.sin6_flowinfo, raw.sin6_scope_id);
+                Ok(SockAddr::Inet(SocketAddr::V6(addr)))
+            }
+            _ => Err(Errno::EAFNOSUPPORT),
+        }
+    }
+
+    /// What a call reads: the address and its length.
+    pub(super) fn as_parts(&self) -> (*const libc::sockaddr, libc::socklen_t) {
+        ((&raw const self.storage).cast(), self.len)
+    }
+
+    /// What a call fills in: room for an address, and its length to be updated.
+    pub(super) fn as_parts_mut(&mut self) -> (*mut libc::sockaddr, *mut libc::socklen_t) {
+        ((&raw mut self.storage).cast(), &raw mut self.len)
+    }
+
+    fn from_family<T: Family>(raw: T) -> RawAddr {
+        let mut addr = RawAddr::empty();
+        addr.len = mem::size_of::<T>() as libc::socklen_t;
+        let room = (&raw mut addr.storage).cast::<T>();
+        // SAFETY: `sockaddr_storage` is large and aligned enough for every family (asserted by
+        // `Family::FITS`), and it is a local.
+        unsafe { room.write(raw) };
+        let () = T::FITS;
+        addr
+    }
+
+    fn to_family<T: Family>(&self) -> Result<T, Errno> {
+        let () = T::FITS;
+        if (self.len as usize) < mem::size_of::<T>() {
+            return Err(Errno::EINVAL);
+        }
+        let room = (&raw const self.storage).cast::<T>();
+        // SAFETY: it fits (`Family::FITS`), all bytes of `storage` are initialised, and every
+        // pattern of bits is a value of the C structures that implement `Family`.
+        Ok(unsafe { room.read() })
+    }
+}
+
+/// The C structure of one address family: integers only.
+trait Family: Copy {
+    /// Fails to compile when the family would not fit into the storage.
+    const FITS: () = {
+        assert!(mem::size_of::<Self>() <= mem::size_of::<libc::sockaddr_storage>());
+        assert!(mem::align_of::<Self>() <= mem::align_of::<libc::sockaddr_storage>());
+    };
+}
+
+impl Family for libc::sockaddr_in {}
+impl Family for libc::sockaddr_in6 {}
+
+/// The number of an address family.
+pub(super) fn family(domain: Domain) -> libc::c_int {
+    match domain {
+        Domain::Inet => libc::AF_INET,
+        Domain::Inet6 => libc::AF_INET6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_survive_the_way_to_the_kernel_and_back() {
+        let mut addrs: Vec<SocketAddr> = [
+            "0.0.0.0:0",
+            "127.0.0.1:80",
+            "255.254.253.252:65535",
+            "[::]:0",
+            "[::1]:443",
+        ]
+        .iter()
+        .map(|text| text.parse().unwrap())
+        .collect();
+        let link_local = "fe80::1234".parse().unwrap();
+        addrs.push(SocketAddr::V6(SocketAddrV6::new(
+            link_local,
+            7,
+            0x000a_bcde,
+            3,
+        )));
+        for addr in addrs {
+            let addr = SockAddr::from(addr);
+            assert_eq!(RawAddr::new(&addr).get(), Ok(addr));
+        }
+    }
+
+    #[test]
+    fn bytes_are_in_network_order() {
+        let raw = RawAddr::new(&SockAddr::Inet("1.2.3.4:258".parse().unwrap()));
+        let raw: libc::sockaddr_in = raw.to_family().unwrap();
+        assert_eq!(raw.sin_port.to_ne_bytes(), [1, 2]);
+        assert_eq!(raw.sin_addr.s_addr.to_ne_bytes(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        assert_eq!(RawAddr::empty().get(), Err(Errno::EAFNOSUPPORT));
+        let mut short = RawAddr::new(&SockAddr::Inet("[::1]:1".parse().unwrap()));
+        short.len = 8;
+        assert_eq!(short.get(), Err(Errno::EINVAL));
+    }
+}

@@ -45,7 +45,8 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::stack::{Stack, StackSize};
+use super::books::Books;
+use super::stack::{Extent, Stack, StackSize};
 use crate::platform::Errno;
 use crate::platform::os::memory;
 
@@ -60,9 +61,6 @@ const REGIONS_MAX: usize = LEN_MAX / REGION_LEN;
 /// Rust touches every page of a frame in order, so one page would do for Rust. C compiled without
 /// stack probes jumps further; this catches frames of up to 16 KiB, and costs addresses only.
 const GUARD_LEN: usize = 16 << 10;
-/// The top part of a free stack that keeps its memory. Most goroutines never leave it, so reusing
-/// their stacks neither faults nor calls the kernel.
-const KEEP_LEN: usize = 16 << 10;
 
 const _: () = {
     assert!(
@@ -131,27 +129,6 @@ pub(super) struct Arena {
     books: Mutex<Books>,
 }
 
-/// Who has which slot.
-struct Books {
-    regions_used: usize,
-    guards: Guards,
-    /// One for each slot size that was ever asked for; there are few.
-    classes: Vec<Class>,
-}
-
-/// The slots of one size.
-struct Class {
-    usable: usize,
-    /// Tops of the slots that nobody uses; the last one in is the first one out, since its memory is
-    /// the likeliest to be in the cache. Its capacity is `made`: giving back never allocates.
-    free: Vec<usize>,
-    /// How many slots there are.
-    made: usize,
-    /// What is left of the region that slots of this size are carved from.
-    next: usize,
-    end: usize,
-}
-
 impl Arena {
     /// An arena that will reserve at most `len_max` bytes, and nothing before the first stack.
     pub(super) const fn new(len_max: usize, guards: Guards) -> Arena {
@@ -160,11 +137,7 @@ impl Arena {
             len: AtomicUsize::new(0),
             slot_lens: [const { AtomicU32::new(0) }; REGIONS_MAX],
             len_max,
-            books: Mutex::new(Books {
-                regions_used: 0,
-                guards,
-                classes: Vec::new(),
-            }),
+            books: Mutex::new(Books::new(guards)),
         }
     }
 
@@ -205,21 +178,18 @@ impl Arena {
         Ok(unsafe { Stack::from_slot(self, top, size.get()) })
     }
 
-    /// Takes a slot back. Its top part keeps its memory.
+    /// Takes a slot back.
     ///
     /// # Safety
     /// The caller is the owner of this slot of this arena, and gives it up; nothing on it is alive.
-    pub(super) unsafe fn give_back(&self, top: usize, usable: usize) {
-        // SAFETY: the caller owns the slot and nothing on it is alive.
-        unsafe { trim(top, usable) };
-        let mut books = self.books();
-        let class = books.class(usable);
-        let class = &mut books.classes[class];
-        debug_assert!(
-            class.free.len() < class.made,
-            "A3: more free slots than were made"
-        );
-        class.free.push(top);
+    pub(super) unsafe fn give_back(&self, extent: Extent) {
+        if self.books().put_warm(extent) {
+            return;
+        }
+        // SAFETY: the caller owns the slot, which is not in a free list yet, and nothing on it is
+        // alive. The call may take a microsecond, so the lock is not held.
+        unsafe { extent.trim() };
+        self.books().put(extent);
     }
 
     /// Makes a slot that has not existed before.
@@ -333,61 +303,6 @@ impl Arena {
     #[cfg(test)]
     pub(super) fn forget_marks(&self) {
         self.books().guards = Guards::Rights;
-    }
-}
-
-impl Books {
-    /// The index of the class of this size; there is one from now on.
-    fn class(&mut self, usable: usize) -> usize {
-        let found = self.classes.iter().position(|class| class.usable == usable);
-        found.unwrap_or_else(|| {
-            self.classes.push(Class {
-                usable,
-                free: Vec::new(),
-                made: 0,
-                next: 0,
-                end: 0,
-            });
-            self.classes.len() - 1
-        })
-    }
-
-    /// `3 of 256 KiB, 1 of 64 KiB`.
-    fn inventory(&self) -> String {
-        let made = self.classes.iter().filter(|class| class.made > 0);
-        let counts: Vec<String> = made
-            .map(|class| format!("{} of {}", class.made, StackSize::text(class.usable)))
-            .collect();
-        if counts.is_empty() {
-            return "none yet".to_owned();
-        }
-        counts.join(", ")
-    }
-}
-
-/// Gives the deep part of a stack back to the system if it was used.
-///
-/// One look at one page tells: frames touch their pages in order, so the first page below the part
-/// that is kept has been touched if any deeper one has. (C without stack probes may skip it; then
-/// memory stays resident that could have been given back, and nothing worse.) The look costs one
-/// short call. Rejected: a canary in each page, because writing it makes the page resident, which is
-/// what is to be avoided; reading whether a page is still zero maps the zero page, and a frame may
-/// well have left a zero there.
-///
-/// # Safety
-/// The caller owns the slot, and nothing on it is alive.
-unsafe fn trim(top: usize, usable: usize) {
-    let page = memory::page_size();
-    let keep = KEEP_LEN.next_multiple_of(page);
-    if usable <= keep {
-        return;
-    }
-    let mut touched = [0];
-    memory::residency(top - keep - page, &mut touched, page);
-    if touched[0] != 0 {
-        // SAFETY: this is the stack without its guard and without the part that is kept; it is
-        // usable (A2), and the caller does not need its contents.
-        unsafe { memory::discard(top - usable, usable - keep) };
     }
 }
 

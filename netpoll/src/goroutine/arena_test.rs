@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::goroutine::testing::mappings;
+use crate::platform::os::testing::{is_child, run_child};
+use std::process::exit;
 use std::ptr;
 
 fn arena(len_max: usize, guards: Guards) -> &'static Arena {
@@ -110,10 +112,16 @@ fn a_stack_that_was_given_back_is_the_next_one_of_its_size() {
 
 #[test]
 fn only_a_stack_that_was_used_deeply_is_trimmed_when_it_comes_back() {
+    const KEPT: usize = 16 << 10;
     let arena = arena(LEN_MIN, Guards::Marks);
-    let size = size(256 << 10);
+    let size = size(32 << 20); // too large to be kept warm
     let page = memory::page_size();
-    for (depth, left) in [(page, page), (KEEP_LEN, KEEP_LEN), (100 << 10, KEEP_LEN)] {
+    for (depth, left) in [
+        (page, page),
+        (KEPT, KEPT),
+        (KEPT + page, KEPT),
+        (9 << 20, KEPT),
+    ] {
         let stack = arena.stack(size).unwrap();
         touch(&stack, depth);
         assert_eq!(stack.used(), depth);
@@ -126,6 +134,25 @@ fn only_a_stack_that_was_used_deeply_is_trimmed_when_it_comes_back() {
             "A4: a guard survives the trimming"
         );
     }
+}
+
+#[test]
+fn a_few_free_stacks_keep_their_memory_and_a_burst_of_them_gives_it_back() {
+    let arena = arena(LEN_MIN, Guards::Marks);
+    let size = size(1 << 20); // 16 of them are kept warm
+    let stacks: Vec<Stack> = (0..40).map(|_| arena.stack(size).unwrap()).collect();
+    let extents: Vec<Extent> = stacks.iter().map(Stack::extent).collect();
+    stacks.iter().for_each(|stack| touch(stack, 100 << 10));
+    drop(stacks);
+    let warm = extents
+        .iter()
+        .filter(|extent| extent.used() == 100 << 10)
+        .count();
+    let trimmed = extents
+        .iter()
+        .filter(|extent| extent.used() == 16 << 10)
+        .count();
+    assert_eq!((warm, trimmed), (16, 24));
 }
 
 #[test]
@@ -197,6 +224,53 @@ fn without_marks_guards_are_made_by_taking_rights_away() {
         touch(&stack, extent.size());
         assert!(!readable(extent.top - extent.size() - 1), "A4");
         std::mem::forget(stack);
+    }
+}
+
+/// In a child, because a process without mappings to spare is no place for other tests.
+#[test]
+fn too_many_guards_without_marks_are_an_error_that_names_the_limit() {
+    const NAME: &str =
+        "goroutine::arena::tests::too_many_guards_without_marks_are_an_error_that_names_the_limit";
+    if is_child(NAME) {
+        let arena = arena(LEN_MAX, Guards::Rights);
+        let size = size(StackSize::MIN);
+        let mut stacks = Vec::with_capacity(100_000);
+        while stacks.len() < stacks.capacity() {
+            match arena.stack(size) {
+                Ok(stack) => stacks.push(stack),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+                    eprintln!("{error}");
+                    drop(stacks.pop());
+                    assert!(
+                        arena.stack(size).is_ok(),
+                        "what was given back can be had again"
+                    );
+                    exit(0);
+                }
+            }
+        }
+        eprintln!(
+            "skipped: this system allows more than {} mappings",
+            2 * stacks.len()
+        );
+        exit(0);
+    }
+    let output = run_child(NAME);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    if errors.contains("skipped: ") {
+        eprintln!("{errors}");
+        return;
+    }
+    for words in [
+        "ENOMEM; there are ",
+        " of 16 KiB, and",
+        "vm.max_map_count",
+        "Linux 6.13",
+    ] {
+        assert!(errors.contains(words), "{words:?} is not in {errors}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! Fibers and cells: switching, ending, leaking, and what they refuse.
 
 use super::*;
-use crate::goroutine::testing::{current, fiber, is_child, run_child};
+use crate::goroutine::testing::{current, fiber};
 use crate::goroutine::{FiberCell, Stack, StackSize, suspend, with_current};
+use crate::platform::os::testing::{is_child, run_child};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;

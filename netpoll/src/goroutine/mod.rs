@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `arena.rs` | one reserved range of addresses, cut into slots (A1–A4) |
+//! | `books.rs` | which slots are free |
 //! | `stack.rs` | a slot that somebody owns, its size, and how much of it was used |
 //! | `header.rs` | the top of a slot: whose stack this is (H1–H3) |
 //! | `fiber.rs` | a stack and what runs on it (F1–F4) |
@@ -13,6 +14,7 @@
 //! None of this schedules: a fiber runs when somebody resumes it.
 
 mod arena;
+mod books;
 mod current;
 mod fiber;
 mod fiber_cell;

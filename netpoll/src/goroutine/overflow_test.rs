@@ -1,8 +1,9 @@
 //! Children of this process overflow on purpose; what they print and how they die is looked at.
 
 use super::*;
-use crate::goroutine::testing::{self, current, is_child, run_child};
+use crate::goroutine::testing::{self, current};
 use crate::goroutine::{Commit, Fiber, Resumed, Stack};
+use crate::platform::os::testing::{is_child, run_child};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! What the tests of this folder share: fibers without a runtime behind them.
 
 use std::io;
-use std::process::{Command, Output};
 use std::sync::Arc;
 
 use super::{Commit, Current, Fiber, Stack, StackSize, suspend};
@@ -69,25 +68,6 @@ pub(super) fn fiber(g: u32, body: impl FnOnce() + Send + 'static) -> Fiber {
     let stack = Stack::new(StackSize::DEFAULT).unwrap();
     Fiber::new(stack, current(g), u64::from(g), None, Box::new(body))
 }
-
-/// Whether this process is the child that `run_child` started for the test `name`.
-pub(super) fn is_child(name: &str) -> bool {
-    std::env::var_os(CHILD).is_some_and(|child| child == name)
-}
-
-/// Runs the test `name` (its full path) alone in a child process.
-pub(super) fn run_child(name: &str) -> Output {
-    let tests = std::env::current_exe().unwrap();
-    let mut child = Command::new(tests);
-    child.args([name, "--exact", "--nocapture", "--test-threads=1"]);
-    child
-        .env(CHILD, name)
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .unwrap()
-}
-
-const CHILD: &str = "NETPOLL_TEST_CHILD";
 
 /// How many mappings this process has; `None` where the system does not tell.
 pub(super) fn mappings() -> Option<usize> {

@@ -1,6 +1,7 @@
 //! The real kernel through the seam: what the backends and the runtime rely on.
 
 use super::*;
+use crate::platform::os::testing::in_child;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 
@@ -133,22 +134,20 @@ fn bytes_cross_a_connection_and_every_edge_is_reported_once() {
 
 #[test]
 fn a_write_to_a_closed_peer_is_an_error_and_not_a_signal() {
-    let (client, server) = connection();
-    close([server]);
-    // Rust's runtime ignores SIGPIPE; a program whose `main` is not Rust's does not.
-    // SAFETY: a default action refers to no code and no memory.
-    let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-    let broken = std::iter::repeat_with(|| K.write(client, b"x"))
-        .take(1000)
-        .find(Result::is_err);
-    assert!(
-        matches!(broken, Some(Err(Errno::EPIPE | Errno::ECONNRESET))),
-        "{broken:?}"
-    );
-    assert_eq!(K.writev(client, &[IoSlice::new(b"x")]), Err(Errno::EPIPE));
-    // SAFETY: this is what the runtime had installed.
-    unsafe { libc::signal(libc::SIGPIPE, before) };
-    close([client]);
+    let name = "platform::os::kernel::tests::a_write_to_a_closed_peer_is_an_error_and_not_a_signal";
+    in_child(name, || {
+        // Rust's runtime ignores SIGPIPE; a program whose `main` is not Rust's does not.
+        // SAFETY: a default action refers to no code and no memory.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        let (client, server) = connection();
+        close([server]);
+        let mut writes = std::iter::repeat_with(|| K.write(client, b"x")).take(1000);
+        let broken = writes.find(Result::is_err);
+        let expected = matches!(broken, Some(Err(Errno::EPIPE | Errno::ECONNRESET)));
+        assert!(expected, "{broken:?}");
+        assert_eq!(K.writev(client, &[IoSlice::new(b"x")]), Err(Errno::EPIPE));
+        close([client]);
+    });
 }
 
 #[test]

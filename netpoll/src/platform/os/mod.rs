@@ -25,6 +25,8 @@ mod parker;
 mod primitives;
 mod signal;
 mod sockaddr;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use kernel::OsKernel;
 pub use parker::OsParker;

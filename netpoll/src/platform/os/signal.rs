@@ -207,12 +207,22 @@ fn action(new: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::os::testing::in_child;
     use std::sync::mpsc;
     use std::time::Duration;
 
-    /// One test, because the signal is one for the process.
+    /// One test, because the signal is one for the process; and a process of its own, because the
+    /// signal interrupts system calls of all threads.
     #[test]
     fn every_registered_callback_runs_on_sigquit_and_none_after_it_is_unregistered() {
+        in_child(
+            "platform::os::signal::tests::\
+             every_registered_callback_runs_on_sigquit_and_none_after_it_is_unregistered",
+            registrations,
+        );
+    }
+
+    fn registrations() {
         let before = action(None).unwrap().sa_sigaction;
         let (sender, runs) = mpsc::channel();
         let report = |name: &'static str| -> Callback {

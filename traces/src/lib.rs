@@ -1,1 +1,17 @@
-//! Under construction.
+//! Traces: recording what a run did, and showing it.
+//!
+//! A [`Record`] is one thing that happened: when, on which thread, in which goroutine. What the
+//! runtime says about itself comes in the words of [`netpoll::trace`]; what the world around it did
+//! (a thread blocked, the kernel raised an edge, a fault struck) comes as a [`WorldEvent`]. Both are
+//! small `Copy` values, so recording formats nothing and allocates nothing per event.
+//!
+//! * [`Recorder`] collects records, all of them or the last `n`.
+//! * [`Trace`] is what a recorder has collected.
+//! * [`text::render`] prints a trace, one line a record, byte for byte the same every time.
+
+mod record;
+mod recorder;
+pub mod text;
+
+pub use record::{BlockedOn, Entry, Record, ThreadId, WorldEvent};
+pub use recorder::{Keep, Recorder, Trace};

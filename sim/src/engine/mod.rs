@@ -1,0 +1,284 @@
+//! The deterministic engine: virtual threads on one thread of the operating system.
+//!
+//! A virtual thread is a coroutine. Exactly one runs at a time, and it keeps running until it reaches
+//! a *point*: a system call, a park, a contended lock, or (at [`Granularity::Atomic`]) any atomic
+//! operation. There the engine [chooses](crate::choice) who goes on. A goroutine is a coroutine
+//! nested in a virtual thread; a point reached on its stack suspends the whole virtual thread, and
+//! since goroutines never leave their worker the thread later resumes right there.
+//!
+//! **The clock** is virtual. It moves by a small fixed cost at every call, so that busy loops make
+//! time pass, and jumps to the next deadline or kernel event when every thread is blocked.
+//!
+//! Invariants:
+//!
+//! * **E1** `runnable` holds, in ascending order, exactly the threads in state `Runnable`; the
+//!   running thread is one of them.
+//! * **E2** nothing that a run does depends on addresses, hash order, or the host's clock.
+//! * **E3** no borrow of the engine's cells is held across a switch or a call to the [`World`].
+//! * **E4** a run is over when its main thread has ended, as a process is, or at the first failure.
+//!   The other threads are abandoned where they stand: their stacks are used again and what stood on
+//!   them is leaked, never dropped. Nobody can notice: only virtual threads of the same run could hold
+//!   pointers into those stacks, because what leaves a run is `'static`, and none of them runs again.
+//!   Unwinding them instead would execute destructors of a state that has just been proved broken,
+//!   and is impossible for goroutines, which would have to be resumed by workers that are gone.
+//!
+//! Tested in `engine/tests.rs`.
+
+mod outcome;
+mod panics;
+mod points;
+mod stacks;
+#[cfg(test)]
+mod tests;
+mod threads;
+
+use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe};
+use std::ptr;
+use std::sync::Arc;
+
+use netpoll_traces::{BlockedOn, Entry, Recorder, ThreadId, Trace, WorldEvent};
+
+pub use outcome::{Blocked, Outcome};
+
+use crate::choice::{Choice, ChoiceKind, Choices};
+use crate::faults::{FaultCounts, FaultKind, Faults};
+pub(crate) use points::Wake;
+use threads::Threads;
+
+/// Where the clock of a run starts. Not 0, because the runtime's clock never is.
+pub const START_NS: u64 = 1_000_000;
+/// What a system call, a park or an unpark costs.
+pub const CALL_NS: u64 = 1_000;
+/// What a look at the clock or a spin hint costs.
+pub const GLANCE_NS: u64 = 100;
+/// "No time": later than every event.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Where virtual threads may be switched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Granularity {
+    /// At system calls, parks, contended locks and spin hints: fast, for protocols and programs.
+    Syscall,
+    /// In addition at every atomic operation, fence, lock and unlock: thorough, for races.
+    Atomic,
+}
+
+/// What lives beside the threads and has events of its own: the simulated kernel.
+pub(crate) trait World: Send + Sync {
+    /// Carries out everything that is due at `now_ns`. Returns when it wants to be called next.
+    fn tick(&self, now_ns: u64) -> u64;
+}
+
+/// What a run is to be.
+pub(crate) struct EngineConfig {
+    pub(crate) choices: Choices,
+    pub(crate) recorder: Recorder,
+    pub(crate) granularity: Granularity,
+    pub(crate) faults: Faults,
+    pub(crate) step_limit: u64,
+    pub(crate) world: Option<Arc<dyn World>>,
+}
+
+/// What a run was.
+pub(crate) struct EngineReport {
+    pub(crate) outcome: Outcome,
+    pub(crate) choices: Vec<Choice>,
+    pub(crate) diverged: Option<usize>,
+    pub(crate) trace: Trace,
+    pub(crate) steps: u64,
+    pub(crate) end_ns: u64,
+    pub(crate) faults_struck: FaultCounts,
+    /// Threads that had not ended when the run was over, the main thread aside.
+    pub(crate) abandoned: usize,
+}
+
+thread_local! {
+    /// The engine whose run is going on on this thread of the operating system.
+    static ENGINE: Cell<*const Engine> = const { Cell::new(ptr::null()) };
+}
+
+/// One run.
+pub(crate) struct Engine {
+    now_ns: Cell<u64>,
+    /// When the world wants to be called.
+    alarm_ns: Cell<u64>,
+    /// The earliest deadline of a blocked thread.
+    deadline_ns: Cell<u64>,
+    steps: Cell<u64>,
+    step_limit: u64,
+    /// The step at which the running thread took over.
+    slice_start: Cell<u64>,
+    granularity: Granularity,
+    faults: Faults,
+    faults_struck: RefCell<FaultCounts>,
+    threads: Threads,
+    choices: RefCell<Choices>,
+    recorder: RefCell<Recorder>,
+    /// The next number for a lock or parker.
+    next_object: Cell<u32>,
+    world: Option<Arc<dyn World>>,
+    /// Set when the run is over.
+    outcome: RefCell<Option<Outcome>>,
+}
+
+/// Calls `f` with the engine of this OS thread, or with `None` outside a run.
+#[inline]
+pub(crate) fn with<R>(f: impl FnOnce(Option<&Engine>) -> R) -> R {
+    let engine = ENGINE.get();
+    // SAFETY: `Engine::run` sets the pointer to an engine on its own frame and clears it before that
+    // frame ends, also by unwinding; code on abandoned stacks never runs again (E4).
+    f(unsafe { engine.as_ref() })
+}
+
+/// Calls `f` with the engine of this OS thread.
+///
+/// # Panics
+/// Outside a run.
+#[track_caller]
+pub(crate) fn expect<R>(doing: &str, f: impl FnOnce(&Engine) -> R) -> R {
+    with(|engine| match engine {
+        Some(engine) => f(engine),
+        None => panic!("{doing} is possible only inside a simulated run"),
+    })
+}
+
+impl Engine {
+    /// Runs `body` as the main thread of a new run, until the run is over.
+    pub(crate) fn run(config: EngineConfig, body: Box<dyn FnOnce()>) -> EngineReport {
+        panics::install_hook();
+        assert!(ENGINE.get().is_null(), "a simulated run inside another one");
+        let engine = Engine {
+            now_ns: Cell::new(START_NS),
+            alarm_ns: Cell::new(NEVER),
+            deadline_ns: Cell::new(NEVER),
+            steps: Cell::new(0),
+            step_limit: config.step_limit,
+            slice_start: Cell::new(0),
+            granularity: config.granularity,
+            faults: config.faults,
+            faults_struck: RefCell::new(FaultCounts::default()),
+            threads: Threads::default(),
+            choices: RefCell::new(config.choices),
+            recorder: RefCell::new(config.recorder),
+            next_object: Cell::new(1),
+            world: config.world,
+            outcome: RefCell::new(None),
+        };
+        let body = move || {
+            if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(body)) {
+                expect("a panic", |engine| engine.panicked(payload));
+            }
+        };
+        engine.add_thread("main", Box::new(body));
+        ENGINE.set(&engine);
+        let cleared = ClearOnDrop;
+        engine.resume_until_over();
+        drop(cleared);
+        engine.into_report()
+    }
+
+    fn into_report(self) -> EngineReport {
+        let (choices, diverged) = self.choices.into_inner().finish();
+        EngineReport {
+            outcome: self.outcome.into_inner().expect("the run is over"),
+            choices,
+            diverged,
+            trace: self.recorder.into_inner().finish(),
+            steps: self.steps.get(),
+            end_ns: self.now_ns.get(),
+            faults_struck: self.faults_struck.into_inner(),
+            abandoned: self.threads.abandon(),
+        }
+    }
+
+    /// The virtual time.
+    #[inline]
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns.get()
+    }
+
+    /// Tells the engine when the world wants to be called next.
+    #[inline]
+    pub(crate) fn set_alarm_ns(&self, at_ns: u64) {
+        self.alarm_ns.set(at_ns);
+    }
+
+    /// Takes down an event of the running thread.
+    #[inline]
+    pub(crate) fn record(&self, event: Entry) {
+        let mut recorder = self.recorder.borrow_mut();
+        recorder.record(self.now_ns.get(), self.threads.current(), event);
+    }
+
+    /// Takes down an event of the kernel itself.
+    #[inline]
+    pub(crate) fn record_kernel(&self, event: WorldEvent) {
+        let mut recorder = self.recorder.borrow_mut();
+        recorder.record(self.now_ns.get(), ThreadId::KERNEL, event.into());
+    }
+
+    /// Chooses a number below `n`.
+    #[inline]
+    pub(crate) fn choose(&self, kind: ChoiceKind, n: u32) -> u32 {
+        self.choices.borrow_mut().choose(kind, n)
+    }
+
+    /// Whether a fault strikes, here and now.
+    #[inline]
+    pub(crate) fn strikes(&self, fault: FaultKind) -> bool {
+        let per_mille = self.faults.per_mille(fault);
+        if per_mille == 0 {
+            return false;
+        }
+        let kind = ChoiceKind::Fault(fault);
+        let strikes = self.choices.borrow_mut().chance(kind, per_mille);
+        if strikes {
+            self.faults_struck.borrow_mut().add(fault);
+            self.record(WorldEvent::Fault { name: fault.name() }.into());
+        }
+        strikes
+    }
+
+    /// A number for a lock or a parker, in order of first sight.
+    pub(crate) fn object_number(&self) -> u32 {
+        let number = self.next_object.get();
+        self.next_object.set(number + 1);
+        number
+    }
+
+    /// Ends the run. The first reason counts.
+    fn finish(&self, outcome: Outcome) {
+        self.outcome.borrow_mut().get_or_insert(outcome);
+    }
+
+    fn is_over(&self) -> bool {
+        self.outcome.borrow().is_some()
+    }
+
+    /// The outcome when nobody can ever run again.
+    fn deadlock(&self) -> Outcome {
+        let recorder = self.recorder.borrow();
+        let blocked = self.threads.blocked().into_iter();
+        Outcome::Deadlock {
+            blocked: blocked
+                .map(|(thread, on)| Blocked {
+                    thread: recorder.thread_name(thread).to_string(),
+                    on: match on {
+                        BlockedOn::Join(other) => format!("end of {}", recorder.thread_name(other)),
+                        on => on.to_string(),
+                    },
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Clears the thread-local on every way out of a run.
+struct ClearOnDrop;
+
+impl Drop for ClearOnDrop {
+    fn drop(&mut self) {
+        ENGINE.set(ptr::null());
+    }
+}

@@ -1,0 +1,65 @@
+//! How a run ends.
+
+use std::fmt;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// The main thread ended.
+    Finished,
+    /// No thread can run, and neither a deadline nor a kernel event is pending.
+    Deadlock {
+        /// The threads, in the order of their creation, and what they wait for.
+        blocked: Vec<Blocked>,
+    },
+    /// A panic left a thread.
+    Panicked {
+        /// The panic's message.
+        message: String,
+        /// Where it was raised, if the panic hook saw it: `file:line`.
+        location: Option<String>,
+        /// The thread's name.
+        thread: String,
+    },
+    /// The run took more steps than it may.
+    StepLimit,
+}
+
+/// A thread of a deadlock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// The thread's name.
+    pub thread: String,
+    /// What it waits for.
+    pub on: String,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Finished => f.write_str("finished"),
+            Outcome::Deadlock { blocked } => {
+                f.write_str("deadlock:")?;
+                let mut separator = "";
+                for Blocked { thread, on } in blocked {
+                    write!(f, "{separator} {thread} waits for {on}")?;
+                    separator = ",";
+                }
+                Ok(())
+            }
+            Outcome::Panicked {
+                message,
+                location,
+                thread,
+            } => {
+                write!(f, "{thread} panicked")?;
+                if let Some(location) = location {
+                    write!(f, " at {location}")?;
+                }
+                write!(f, ": {message}")
+            }
+            Outcome::StepLimit => f.write_str("step limit reached"),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Points: where time passes, threads are switched, blocked and woken.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::thread;
+
+use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
+
+use super::{CALL_NS, Engine, GLANCE_NS, Granularity, NEVER, Outcome, panics};
+use crate::strategy::PointKind;
+
+/// A thread that has run this many points in a row while others could is asked to yield, so that a
+/// run of dull choices cannot starve anybody.
+const SLICE_POINTS: u64 = 1_000;
+
+/// How a block ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Wake {
+    /// Somebody woke the thread.
+    Woken,
+    /// Its deadline passed.
+    TimedOut,
+}
+
+impl Engine {
+    /// Introduces a thread.
+    pub(super) fn add_thread(&self, name: &str, body: Box<dyn FnOnce()>) -> ThreadId {
+        self.recorder.borrow_mut().add_thread(name);
+        self.choices.borrow_mut().thread_born();
+        self.threads.add(body)
+    }
+
+    /// The engine's side of a run: resumes whoever is to run, until the run is over.
+    pub(super) fn resume_until_over(&self) {
+        while !self.is_over() {
+            if self.threads.resume_current() {
+                self.record(WorldEvent::Exit.into());
+                let ended = self.threads.current();
+                if ended == ThreadId::MAIN {
+                    return self.finish(Outcome::Finished);
+                }
+                self.threads.wake_all(BlockedOn::Join(ended));
+                self.pick(PointKind::Blocked);
+            }
+        }
+    }
+
+    /// Starts a thread.
+    pub(crate) fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> ThreadId {
+        let thread = self.add_thread(
+            name,
+            Box::new(move || {
+                if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(body)) {
+                    super::expect("a panic", |engine| engine.panicked(payload));
+                }
+            }),
+        );
+        self.record(WorldEvent::Spawn { thread }.into());
+        self.pass(CALL_NS);
+        self.point(PointKind::Call);
+        thread
+    }
+
+    /// Ends the run by a panic of the running thread, which never returns from here.
+    pub(super) fn panicked(&self, payload: Box<dyn std::any::Any + Send>) {
+        let (message, location) = panics::describe(&*payload);
+        std::mem::forget(payload); // its destructor is code of a broken run
+        let thread = self.threads.current();
+        let thread = self.recorder.borrow().thread_name(thread).to_string();
+        self.finish(Outcome::Panicked {
+            message,
+            location,
+            thread,
+        });
+        self.stand_still();
+    }
+
+    /// Waits for the end of a thread.
+    pub(crate) fn join(&self, thread: ThreadId) {
+        while !self.threads.has_ended(thread) {
+            let _ = self.block(BlockedOn::Join(thread), NEVER);
+        }
+    }
+
+    /// A point before or after a call into the kernel.
+    #[inline]
+    pub(crate) fn call_point(&self) {
+        self.pass(CALL_NS);
+        self.point(PointKind::Call);
+    }
+
+    /// A point that costs nothing, after a call.
+    #[inline]
+    pub(crate) fn return_point(&self) {
+        self.point(PointKind::Call);
+    }
+
+    /// A point at an operation on shared memory: only at the fine granularity, and not while the
+    /// thread unwinds, because switches in destructors would hide the panic that is under way.
+    #[inline]
+    pub(crate) fn atomic_point(&self) {
+        if self.granularity == Granularity::Atomic && !thread::panicking() {
+            self.point(PointKind::Call);
+        }
+    }
+
+    /// A look at the clock.
+    #[inline]
+    pub(crate) fn glance(&self) -> u64 {
+        self.pass(GLANCE_NS);
+        self.atomic_point();
+        self.now_ns()
+    }
+
+    /// Lets others go first, who may be what the caller busily waits for.
+    pub(crate) fn yield_point(&self) {
+        self.pass(GLANCE_NS);
+        self.point(PointKind::Yield);
+    }
+
+    /// Blocks the running thread until it is woken or the clock reaches `deadline_ns`.
+    pub(crate) fn block(&self, on: BlockedOn, deadline_ns: u64) -> Wake {
+        self.record(WorldEvent::Block { on }.into());
+        let this = self.threads.current();
+        self.threads.block(on, deadline_ns);
+        self.deadline_ns
+            .set(self.deadline_ns.get().min(deadline_ns));
+        self.step();
+        self.pick(PointKind::Blocked);
+        self.switch_from(this.0);
+        let timed_out = self.threads.timed_out();
+        self.record(WorldEvent::Resume { timed_out }.into());
+        if timed_out {
+            Wake::TimedOut
+        } else {
+            Wake::Woken
+        }
+    }
+
+    /// Makes a blocked thread runnable. Others are left as they are.
+    pub(crate) fn wake(&self, thread: ThreadId) {
+        self.threads.wake(thread);
+    }
+
+    /// Makes everybody runnable who waits for `what`.
+    pub(crate) fn wake_all(&self, what: BlockedOn) {
+        self.threads.wake_all(what);
+    }
+
+    /// The running thread.
+    #[inline]
+    pub(crate) fn current(&self) -> ThreadId {
+        self.threads.current()
+    }
+
+    /// Lets time pass.
+    #[inline]
+    fn pass(&self, cost_ns: u64) {
+        self.now_ns.set(self.now_ns.get() + cost_ns);
+        self.carry_out_due();
+    }
+
+    /// Lets everything happen that is due: first the world's events, then deadlines of threads.
+    #[inline]
+    fn carry_out_due(&self) {
+        let now_ns = self.now_ns.get();
+        if now_ns >= self.alarm_ns.get() {
+            let world = self.world.as_ref().expect("only a world sets an alarm");
+            self.alarm_ns.set(world.tick(now_ns));
+        }
+        if now_ns >= self.deadline_ns.get() {
+            self.deadline_ns.set(self.threads.expire(now_ns));
+        }
+    }
+
+    #[inline]
+    fn point(&self, kind: PointKind) {
+        self.step();
+        if self.threads.is_alone() {
+            return;
+        }
+        let this = self.threads.current();
+        self.pick(kind);
+        self.switch_from(this.0);
+    }
+
+    #[inline]
+    fn step(&self) {
+        let steps = self.steps.get() + 1;
+        self.steps.set(steps);
+        if steps > self.step_limit {
+            self.finish(Outcome::StepLimit);
+            self.stand_still();
+        }
+    }
+
+    /// Decides who runs next, letting time pass until somebody can. If nobody ever can, the run is
+    /// over.
+    fn pick(&self, kind: PointKind) {
+        while self.threads.is_stuck() {
+            let next_ns = self.alarm_ns.get().min(self.deadline_ns.get());
+            if next_ns == NEVER {
+                return self.finish(self.deadlock());
+            }
+            self.now_ns.set(self.now_ns.get().max(next_ns));
+            self.carry_out_due();
+        }
+        let steps = self.steps.get();
+        let next = self.threads.with_runnable(|runnable, index| {
+            let n = runnable.len();
+            let kind = match kind {
+                PointKind::Call if steps - self.slice_start.get() > SLICE_POINTS => {
+                    self.slice_start.set(steps);
+                    PointKind::Yield
+                }
+                kind => kind,
+            };
+            let start = match kind {
+                PointKind::Yield => (index + 1) % n,
+                PointKind::Call | PointKind::Blocked => index % n,
+            };
+            let k = self.choices.borrow_mut().thread(kind, runnable, start);
+            runnable[(start + k as usize) % n]
+        });
+        if next != self.threads.current().0 {
+            self.slice_start.set(steps);
+            self.threads.set_current(next);
+        }
+    }
+
+    /// Leaves `this` if it is not to run on, and returns when it is.
+    #[inline]
+    fn switch_from(&self, this: u16) {
+        if self.is_over() {
+            self.stand_still();
+        }
+        if self.threads.current().0 != this {
+            self.threads.suspend(this);
+        }
+    }
+
+    /// Leaves the running thread for good: the run is over.
+    fn stand_still(&self) -> ! {
+        let this = self.threads.current().0;
+        loop {
+            self.threads.suspend(this);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! A pool of stacks for virtual threads, one for each thread of the operating system.
+//!
+//! A run takes a handful of stacks and gives all of them back, so exploring thousands of seeds maps
+//! and unmaps nothing.
+
+use std::cell::RefCell;
+
+use corosensei::stack::DefaultStack;
+
+/// The size of a virtual thread's stack. Workers run goroutines on stacks of their own; this is for
+/// the scheduler, the simulated kernel and the bodies of tests.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// More than this many unused stacks are not kept.
+const POOLED_MAX: usize = 64;
+
+thread_local! {
+    static POOL: RefCell<Vec<DefaultStack>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A stack that nobody uses.
+pub(super) fn take() -> DefaultStack {
+    let pooled = POOL.with_borrow_mut(Vec::pop);
+    pooled.unwrap_or_else(|| DefaultStack::new(STACK_BYTES).expect("address space for a stack"))
+}
+
+/// Gives a stack back.
+pub(super) fn give(stack: DefaultStack) {
+    POOL.with_borrow_mut(|pool| {
+        if pool.len() < POOLED_MAX {
+            pool.push(stack);
+        }
+    });
+}

@@ -1,0 +1,286 @@
+//! Tests of the engine: what each granularity can find, how runs end, and that they repeat.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use netpoll::platform::{Atomic, Kernel, Lock, Park, Primitives, Thread};
+
+use crate::engine::{CALL_NS, START_NS};
+use crate::platform::{SimMutex, SimParker};
+use crate::tests::{check, check_with};
+use crate::{Granularity, Keep, Outcome, Report, Sim, SimConfig, run};
+
+type Counter = <Sim as Primitives>::AtomicU64;
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> impl Thread {
+    Sim::spawn(name.to_string(), Box::new(body)).expect("threads are free")
+}
+
+/// Two threads increment a counter, each by a load and a store: T1 loads, T2 loads, both store.
+fn lost_update(seed: u64, granularity: Granularity) -> Report {
+    check_with(seed, granularity, |_| {
+        let counter = Arc::new(Counter::new(0));
+        let add = |counter: Arc<Counter>| move || counter.store(counter.load(Relaxed) + 1, Relaxed);
+        let threads = [
+            spawn("a", add(counter.clone())),
+            spawn("b", add(counter.clone())),
+        ];
+        threads.into_iter().for_each(Thread::join);
+        assert_eq!(counter.load(Relaxed), 2, "lost update");
+    })
+}
+
+fn has_panicked(report: &Report) -> bool {
+    matches!(report.outcome, Outcome::Panicked { .. })
+}
+
+#[test]
+fn a_lost_update_is_found_at_the_fine_granularity_only() {
+    let found = |granularity| (0..200).any(|seed| has_panicked(&lost_update(seed, granularity)));
+    assert!(found(Granularity::Atomic));
+    assert!(!found(Granularity::Syscall));
+}
+
+#[test]
+fn a_failure_repeats_from_its_seed_and_from_its_choices() {
+    let failing = |&seed: &u64| has_panicked(&lost_update(seed, Granularity::Atomic));
+    let seed = (0..200).find(failing).expect("see above");
+    let first = lost_update(seed, Granularity::Atomic);
+    assert_eq!(lost_update(seed, Granularity::Atomic), first);
+    let config = SimConfig {
+        granularity: Granularity::Atomic,
+        ..SimConfig::seed(0).replaying(first.choices.clone())
+    };
+    let again = run(config, |_| {
+        let counter = Arc::new(Counter::new(0));
+        let add = |counter: Arc<Counter>| move || counter.store(counter.load(Relaxed) + 1, Relaxed);
+        let threads = [
+            spawn("a", add(counter.clone())),
+            spawn("b", add(counter.clone())),
+        ];
+        threads.into_iter().for_each(Thread::join);
+        assert_eq!(counter.load(Relaxed), 2, "lost update");
+    });
+    assert_eq!(
+        (again.trace, again.choices, again.diverged),
+        (first.trace, first.choices, None)
+    );
+}
+
+#[test]
+fn a_panic_is_reported_with_its_message_thread_and_place_and_ends_the_run() {
+    let report = check_with(1, Granularity::Syscall, |_| {
+        let thread = spawn("netpoll-w3", || panic!("I7: slot {} is gone", 4));
+        thread.join();
+        unreachable!("the run is over");
+    });
+    let Outcome::Panicked {
+        message,
+        location,
+        thread,
+    } = report.outcome
+    else {
+        panic!("{:?}", report.outcome);
+    };
+    assert_eq!((&*message, &*thread), ("I7: slot 4 is gone", "w3"));
+    assert!(location.is_some_and(|at| at.contains("tests.rs:")));
+}
+
+#[test]
+fn a_panic_that_is_caught_inside_is_nobodys_business() {
+    check(|_| {
+        let caught = std::panic::catch_unwind(|| panic!("expected"));
+        assert!(caught.is_err());
+    });
+}
+
+/// T1 holds A and wants B, T2 holds B and wants A.
+#[test]
+fn a_deadlock_of_two_locks_is_found_and_says_who_waits_for_what() {
+    let deadlock = |seed| {
+        let report = check_with(seed, Granularity::Atomic, |_| {
+            let locks = Arc::new((SimMutex::new(()), SimMutex::new(())));
+            let other = locks.clone();
+            let thread = spawn("other", move || {
+                let _b = other.1.lock();
+                let _a = other.0.lock();
+            });
+            let a = locks.0.lock();
+            let b = locks.1.lock();
+            drop((a, b));
+            thread.join();
+        });
+        match report.outcome {
+            Outcome::Finished => None,
+            outcome => Some(outcome.to_string()),
+        }
+    };
+    let found = (0..200).find_map(deadlock).expect("a deadlock");
+    assert!(
+        found.starts_with("deadlock: main waits for lock #"),
+        "{found}"
+    );
+    assert!(found.contains(", other waits for lock #"), "{found}");
+}
+
+/// Depth 2: the reader must start late, and come exactly between two of the writer's 22 operations.
+#[test]
+fn a_bug_of_depth_two_is_found() {
+    let found = (0..5_000).find(|&seed| {
+        has_panicked(&check_with(seed, Granularity::Atomic, |_| {
+            let flag = Arc::new((Counter::new(0), Counter::new(0)));
+            let writer = flag.clone();
+            let thread = spawn("writer", move || {
+                for _ in 0..20 {
+                    writer.1.load(Relaxed);
+                }
+                writer.0.store(1, Relaxed);
+                writer.1.store(1, Relaxed);
+            });
+            if flag.0.load(Relaxed) == 1 {
+                assert_eq!(flag.1.load(Relaxed), 1, "published before it was there");
+            }
+            thread.join();
+        }))
+    });
+    assert!(found.is_some());
+}
+
+#[test]
+fn the_clock_jumps_when_everybody_sleeps_and_creeps_when_somebody_calls() {
+    let report = check(|kernel| {
+        let parker = SimParker::new();
+        parker.park_timeout(3_600_000_000_000);
+        for _ in 0..10 {
+            kernel.eventfd().unwrap();
+        }
+    });
+    let crept = 11 * CALL_NS;
+    assert_eq!(report.end_ns, START_NS + 3_600_000_000_000 + crept);
+}
+
+#[test]
+fn a_busy_wait_lets_the_others_run_even_if_every_choice_is_dull() {
+    check(|kernel| {
+        let flag = Arc::new(Counter::new(0));
+        let setter = flag.clone();
+        let thread = spawn("setter", move || setter.store(1, Relaxed));
+        // Neither looks like waiting to the engine; the slice ends both.
+        while flag.load(Relaxed) == 0 {
+            let _ = kernel.close(99);
+        }
+        thread.join();
+    });
+    check(|_| {
+        let flag = Arc::new(Counter::new(0));
+        let setter = flag.clone();
+        let thread = spawn("setter", move || setter.store(1, Relaxed));
+        while flag.load(Relaxed) == 0 {
+            Sim::spin_hint();
+        }
+        thread.join();
+    });
+}
+
+#[test]
+fn a_run_that_never_ends_is_given_up() {
+    let config = SimConfig {
+        step_limit: 5_000,
+        record: Keep::Last(10),
+        ..SimConfig::seed(3)
+    };
+    let report = run(config, |_| {
+        loop {
+            Sim::spin_hint();
+        }
+    });
+    assert_eq!(report.outcome, Outcome::StepLimit);
+    assert_eq!(report.steps, 5_001);
+}
+
+#[test]
+fn the_run_is_over_when_the_main_thread_is_as_in_a_process() {
+    let report = check(|_| {
+        let _ = spawn("sleeper", || SimParker::new().park());
+    });
+    assert_eq!(report.threads_abandoned, 1);
+}
+
+/// A goroutine is a coroutine on a virtual thread; points on its stack switch the thread.
+#[test]
+fn threads_are_switched_on_the_stacks_of_nested_coroutines() {
+    use corosensei::{Coroutine, CoroutineResult};
+    for seed in 0..50 {
+        let report = check_with(seed, Granularity::Atomic, |_| {
+            let sum = Arc::new(Counter::new(0));
+            let work = |sum: Arc<Counter>| {
+                move || {
+                    let mut goroutine: Coroutine<(), (), ()> =
+                        Coroutine::new(move |yielder, ()| {
+                            for _ in 0..5 {
+                                sum.fetch_add(1, Relaxed);
+                                yielder.suspend(());
+                            }
+                        });
+                    while let CoroutineResult::Yield(()) = goroutine.resume(()) {}
+                }
+            };
+            let threads = [spawn("a", work(sum.clone())), spawn("b", work(sum.clone()))];
+            threads.into_iter().for_each(Thread::join);
+            assert_eq!(sum.load(Relaxed), 10);
+        });
+        assert_eq!(report.outcome, Outcome::Finished);
+    }
+}
+
+/// The second thread blocks in a destructor while it unwinds; the first must not notice.
+#[test]
+fn a_thread_may_block_while_it_unwinds() {
+    struct ParkOnDrop(Arc<SimParker>);
+    impl Drop for ParkOnDrop {
+        fn drop(&mut self) {
+            self.0.park();
+        }
+    }
+    let report = check(|_| {
+        let parker = Arc::new(SimParker::new());
+        let inner = parker.clone();
+        let thread = spawn("unwinding", move || {
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _guard = ParkOnDrop(inner);
+                panic!("on purpose");
+            }));
+            assert!(caught.is_err());
+        });
+        SimParker::new().park_timeout(1_000_000);
+        parker.unpark();
+        thread.join();
+    });
+    assert_eq!(report.threads_abandoned, 0);
+}
+
+#[test]
+fn a_run_abandoned_in_the_middle_of_unwinding_does_not_change_the_next_one() {
+    struct ParkOnDrop;
+    impl Drop for ParkOnDrop {
+        fn drop(&mut self) {
+            SimParker::new().park();
+        }
+    }
+    let before = lost_update(5, Granularity::Atomic);
+    let report = check_with(0, Granularity::Syscall, |_| {
+        let _guard = ParkOnDrop;
+        panic!("never seen: the run ends in the destructor");
+    });
+    assert!(matches!(report.outcome, Outcome::Deadlock { .. }));
+    assert_eq!(lost_update(5, Granularity::Atomic), before);
+}
+
+#[test]
+fn runs_go_on_in_parallel_on_several_threads_of_the_system() {
+    let runs =
+        [1, 2, 1, 2].map(|seed| std::thread::spawn(move || lost_update(seed, Granularity::Atomic)));
+    let reports = runs.map(|run| run.join().unwrap());
+    assert_eq!(reports[0], reports[2]);
+    assert_eq!(reports[1], reports[3]);
+}

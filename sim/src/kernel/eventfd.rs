@@ -1,0 +1,78 @@
+//! `eventfd`: a counter that one can wait for.
+
+use netpoll::platform::Errno;
+
+use super::epoll::{IN, OUT};
+
+/// The largest value the counter can hold.
+const COUNT_MAX: u64 = u64::MAX - 1;
+
+/// A counter in the plain mode: a read takes all of it.
+#[derive(Debug, Default)]
+pub(super) struct EventFd {
+    count: u64,
+}
+
+impl EventFd {
+    /// Takes the counter; its eight bytes go to the front of `buf`.
+    pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
+        let buf = buf.first_chunk_mut::<8>().ok_or(Errno::EINVAL)?;
+        if self.count == 0 {
+            return Err(Errno::EAGAIN);
+        }
+        *buf = self.count.to_ne_bytes();
+        self.count = 0;
+        Ok(8)
+    }
+
+    /// Adds to the counter.
+    pub(super) fn write(&mut self, buf: &[u8]) -> Result<usize, Errno> {
+        let buf = buf.first_chunk::<8>().ok_or(Errno::EINVAL)?;
+        let value = u64::from_ne_bytes(*buf);
+        if value > COUNT_MAX {
+            return Err(Errno::EINVAL);
+        }
+        if value > COUNT_MAX - self.count {
+            return Err(Errno::EAGAIN);
+        }
+        self.count += value;
+        Ok(8)
+    }
+
+    pub(super) fn readiness(&self) -> u32 {
+        let readable = if self.count > 0 { IN } else { 0 };
+        let writable = if self.count < COUNT_MAX { OUT } else { 0 };
+        readable | writable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_takes_the_sum_of_all_writes() {
+        let mut eventfd = EventFd::default();
+        let mut buf = [0; 8];
+        assert_eq!(eventfd.read(&mut buf), Err(Errno::EAGAIN));
+        assert_eq!(eventfd.readiness(), OUT);
+        for value in [1u64, 41] {
+            assert_eq!(eventfd.write(&value.to_ne_bytes()), Ok(8));
+        }
+        assert_eq!(eventfd.readiness(), IN | OUT);
+        assert_eq!(eventfd.read(&mut buf), Ok(8));
+        assert_eq!(u64::from_ne_bytes(buf), 42);
+        assert_eq!(eventfd.readiness(), OUT);
+    }
+
+    #[test]
+    fn the_counter_never_overflows() {
+        let mut eventfd = EventFd::default();
+        assert_eq!(eventfd.write(&COUNT_MAX.to_ne_bytes()), Ok(8));
+        assert_eq!(eventfd.readiness(), IN);
+        assert_eq!(eventfd.write(&1u64.to_ne_bytes()), Err(Errno::EAGAIN));
+        assert_eq!(eventfd.write(&u64::MAX.to_ne_bytes()), Err(Errno::EINVAL));
+        assert_eq!(eventfd.write(&[0; 4]), Err(Errno::EINVAL));
+        assert_eq!(eventfd.read(&mut [0; 4]), Err(Errno::EINVAL));
+    }
+}

@@ -1,0 +1,408 @@
+//! The simulated kernel as a plain state machine: no threads, no clock of its own, no blocking.
+//!
+//! What it needs from outside comes through [`Env`]: the time, the choices, and somebody to wake.
+//! [`SimKernel`](super::SimKernel) puts it on the engine; a model checker can put it behind a lock of
+//! its own.
+//!
+//! Vocabulary: a *number* is a descriptor number of the process; a *file* is an open file description,
+//! to which several numbers may refer. Files are never renumbered, so that an event in flight cannot
+//! meet another file than the one it was meant for.
+//!
+//! Invariants:
+//!
+//! * **K1** a new number is the lowest one that is free, from 3 up.
+//! * **K2** `numbers` of a file is the count of table entries that refer to it.
+//! * **K3** `watches` of a file and the items of epoll instances mirror each other.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use netpoll::platform::{Errno, RawFd};
+use netpoll_traces::WorldEvent;
+
+use super::epoll::{Epoll, IN, OUT};
+use super::eventfd::EventFd;
+use super::net::{NetConfig, Ports};
+use super::tcp::{Packet, Tcp};
+use crate::choice::ChoiceKind;
+use crate::faults::FaultKind;
+
+/// Numbers 0, 1 and 2 belong to standard input, output and error.
+const FIRST_FD: usize = 3;
+
+/// The time an event takes, by the number that is chosen for it.
+pub(super) const DELAYS_NS: [u64; 8] = [
+    5_000,
+    20_000,
+    100_000,
+    500_000,
+    2_000_000,
+    8_000_000,
+    25_000_000,
+    120_000_000,
+];
+
+/// What the machine needs from outside. No method may call back into the machine.
+pub(super) trait Env {
+    /// The virtual time.
+    fn now_ns(&self) -> u64;
+    /// Chooses a number below `n`.
+    fn choose(&self, kind: ChoiceKind, n: u32) -> u32;
+    /// Whether a fault strikes.
+    fn strikes(&self, fault: FaultKind) -> bool;
+    /// Takes down what the kernel does on its own.
+    fn record(&self, event: WorldEvent);
+    /// Wakes a thread that waits for an epoll instance.
+    fn wake(&self, waiter: u16);
+
+    /// Chooses a delay.
+    fn delay_ns(&self, kind: ChoiceKind) -> u64 {
+        DELAYS_NS[self.choose(kind, DELAYS_NS.len() as u32) as usize]
+    }
+}
+
+/// Identifies a file for the whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FileId(u32);
+
+/// A registration that watches a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Watch {
+    pub(super) ep: FileId,
+    pub(super) fd: RawFd,
+}
+
+#[derive(Debug)]
+pub(super) enum Object {
+    Epoll(Epoll),
+    EventFd(EventFd),
+    Tcp(Box<Tcp>),
+}
+
+/// An open file description.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) object: Object,
+    /// K2.
+    pub(super) numbers: u32,
+    /// Calls that are blocked in this file, which keeps it open (epoll only).
+    pub(super) pins: u32,
+    /// The number under which traces show it: the first it got, −1 before that.
+    pub(super) shown_as: RawFd,
+    /// K3.
+    pub(super) watches: Vec<Watch>,
+}
+
+/// The whole kernel.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) config: NetConfig,
+    numbers: Vec<Option<FileId>>,
+    /// No number below this is free.
+    lowest_free: usize,
+    files: Vec<Option<Box<File>>>,
+    pub(super) ports: Ports,
+    /// What travels, by time of arrival and order of dispatch.
+    packets: BinaryHeap<Reverse<(u64, u64, Packet)>>,
+    packets_sent: u64,
+}
+
+impl Machine {
+    pub(super) fn new(config: NetConfig) -> Machine {
+        Machine {
+            config,
+            numbers: vec![None; FIRST_FD],
+            lowest_free: FIRST_FD,
+            files: Vec::new(),
+            ports: Ports::new(),
+            packets: BinaryHeap::new(),
+            packets_sent: 0,
+        }
+    }
+
+    // Numbers
+
+    /// The file behind a number.
+    #[inline]
+    pub(super) fn lookup(&self, fd: RawFd) -> Result<FileId, Errno> {
+        let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
+        self.numbers
+            .get(index)
+            .copied()
+            .flatten()
+            .ok_or(Errno::EBADF)
+    }
+
+    /// Whether another number can be had.
+    pub(super) fn check_number_free(&mut self, env: &dyn Env) -> Result<(), Errno> {
+        while self
+            .numbers
+            .get(self.lowest_free)
+            .is_some_and(Option::is_some)
+        {
+            self.lowest_free += 1;
+        }
+        let full = self.lowest_free >= self.config.fd_limit;
+        if full || env.strikes(FaultKind::NoDescriptor) {
+            return Err(Errno::EMFILE);
+        }
+        Ok(())
+    }
+
+    /// Gives `file` the lowest free number (K1). [`check_number_free`](Self::check_number_free) has
+    /// just succeeded.
+    pub(super) fn number(&mut self, file: FileId) -> RawFd {
+        let index = self.lowest_free;
+        if index == self.numbers.len() {
+            self.numbers.push(None);
+        }
+        assert!(self.numbers[index].is_none(), "K1: number {index} is taken");
+        self.numbers[index] = Some(file);
+        self.lowest_free = index + 1;
+        let fd = index as RawFd;
+        let file = self.file_mut(file);
+        file.numbers += 1;
+        if file.shown_as < 0 {
+            file.shown_as = fd;
+        }
+        fd
+    }
+
+    /// `dup`.
+    pub(super) fn dup(&mut self, env: &dyn Env, fd: RawFd) -> Result<RawFd, Errno> {
+        let file = self.lookup(fd)?;
+        self.check_number_free(env)?;
+        Ok(self.number(file))
+    }
+
+    /// `close`: frees the number, and the file with its last number.
+    pub(super) fn close(&mut self, env: &dyn Env, fd: RawFd) -> Result<(), Errno> {
+        let id = self.lookup(fd)?;
+        self.numbers[fd as usize] = None;
+        self.lowest_free = self.lowest_free.min(fd as usize);
+        let file = self.file_mut(id);
+        file.numbers -= 1;
+        if file.numbers == 0 && file.pins == 0 {
+            self.close_file(env, id);
+        }
+        Ok(())
+    }
+
+    /// Unpins a file, which may have been closed meanwhile.
+    pub(super) fn unpin(&mut self, env: &dyn Env, id: FileId) {
+        let file = self.file_mut(id);
+        file.pins -= 1;
+        if file.numbers == 0 && file.pins == 0 {
+            self.close_file(env, id);
+        }
+    }
+
+    /// The numbers in use, in order.
+    pub(super) fn open_numbers(&self) -> impl Iterator<Item = (RawFd, FileId)> {
+        let numbers = self.numbers.iter().enumerate();
+        numbers.filter_map(|(fd, file)| file.map(|file| (fd as RawFd, file)))
+    }
+
+    // Files
+
+    pub(super) fn add_file(&mut self, object: Object) -> FileId {
+        let id = FileId(u32::try_from(self.files.len()).expect("fewer than 2^32 files in a run"));
+        self.files.push(Some(Box::new(File {
+            object,
+            numbers: 0,
+            pins: 0,
+            shown_as: -1,
+            watches: Vec::new(),
+        })));
+        id
+    }
+
+    #[inline]
+    pub(super) fn file(&self, id: FileId) -> &File {
+        self.get(id).expect("a file that a number refers to exists")
+    }
+
+    #[inline]
+    pub(super) fn file_mut(&mut self, id: FileId) -> &mut File {
+        let file = self.files[id.0 as usize].as_deref_mut();
+        file.expect("a file that a number refers to exists")
+    }
+
+    /// The file, if it has not been freed.
+    #[inline]
+    pub(super) fn get(&self, id: FileId) -> Option<&File> {
+        self.files[id.0 as usize].as_deref()
+    }
+
+    /// Frees a file. What is in flight to or from it finds nothing.
+    pub(super) fn free_file(&mut self, id: FileId) {
+        self.files[id.0 as usize] = None;
+    }
+
+    fn close_file(&mut self, env: &dyn Env, id: FileId) {
+        for Watch { ep, fd } in std::mem::take(&mut self.file_mut(id).watches) {
+            assert!(self.epoll_mut(ep).remove((fd, id)), "K3: no such item");
+        }
+        match &self.file(id).object {
+            Object::EventFd(_) => self.free_file(id),
+            Object::Tcp(_) => self.tcp_close(env, id),
+            Object::Epoll(epoll) => {
+                for (_, watched) in epoll.keys().collect::<Vec<_>>() {
+                    let watches = &mut self.file_mut(watched).watches;
+                    watches.retain(|watch| watch.ep != id);
+                }
+                self.free_file(id);
+            }
+        }
+    }
+
+    /// The file's readiness now. Looking at a socket without room for writing asks it for an edge when
+    /// there is room again, as Linux's `tcp_poll` does.
+    pub(super) fn readiness(&mut self, id: FileId) -> u32 {
+        match &mut self.file_mut(id).object {
+            Object::Epoll(_) => 0,
+            Object::EventFd(eventfd) => eventfd.readiness(),
+            Object::Tcp(tcp) => tcp.readiness(),
+        }
+    }
+
+    /// Wakes those who watch a file. `wakeup` is the mask of the wake-up, 0 for "something changed".
+    pub(super) fn edge(&mut self, env: &dyn Env, id: FileId, wakeup: u32) {
+        let fd = self.file(id).shown_as;
+        if fd >= 0 {
+            let ready = self.readiness(id);
+            env.record(WorldEvent::Edge { fd, ready });
+        }
+        for index in 0..self.file(id).watches.len() {
+            let Watch { ep, fd } = self.file(id).watches[index];
+            if let Some(waiter) = self.epoll_mut(ep).poke((fd, id), wakeup) {
+                env.wake(waiter);
+            }
+        }
+    }
+
+    pub(super) fn eventfd_read(
+        &mut self,
+        env: &dyn Env,
+        id: FileId,
+        buf: &mut [u8],
+    ) -> Result<usize, Errno> {
+        let count = self.eventfd_mut(id).read(buf)?;
+        self.edge(env, id, OUT);
+        Ok(count)
+    }
+
+    pub(super) fn eventfd_write(
+        &mut self,
+        env: &dyn Env,
+        id: FileId,
+        buf: &[u8],
+    ) -> Result<usize, Errno> {
+        let count = self.eventfd_mut(id).write(buf)?;
+        self.edge(env, id, IN);
+        Ok(count)
+    }
+
+    fn eventfd_mut(&mut self, id: FileId) -> &mut EventFd {
+        match &mut self.file_mut(id).object {
+            Object::EventFd(eventfd) => eventfd,
+            other => unreachable!("{other:?} was looked up as an eventfd"),
+        }
+    }
+
+    // Packets
+
+    /// Sends a packet that arrives at `at_ns`.
+    pub(super) fn dispatch(&mut self, at_ns: u64, packet: Packet) {
+        self.packets_sent += 1;
+        self.packets
+            .push(Reverse((at_ns, self.packets_sent, packet)));
+    }
+
+    /// When the next packet arrives.
+    #[inline]
+    pub(super) fn next_arrival_ns(&self) -> u64 {
+        let next = self.packets.peek();
+        next.map_or(u64::MAX, |Reverse((at_ns, ..))| *at_ns)
+    }
+
+    /// Lets everything arrive that is due.
+    pub(super) fn tick(&mut self, env: &dyn Env) {
+        while self.next_arrival_ns() <= env.now_ns() {
+            let Some(Reverse((_, _, packet))) = self.packets.pop() else {
+                return;
+            };
+            self.arrive(env, packet);
+        }
+    }
+}
+
+/// The calls that work on every kind of file.
+impl Machine {
+    /// Makes a file and gives it a number.
+    pub(super) fn create(
+        &mut self,
+        env: &dyn Env,
+        object: impl FnOnce() -> Object,
+    ) -> Result<RawFd, Errno> {
+        self.check_number_free(env)?;
+        let file = self.add_file(object());
+        Ok(self.number(file))
+    }
+
+    pub(super) fn read(
+        &mut self,
+        env: &dyn Env,
+        fd: RawFd,
+        buf: &mut [u8],
+    ) -> Result<usize, Errno> {
+        let id = self.lookup(fd)?;
+        match self.file(id).object {
+            Object::Epoll(_) => Err(Errno::EINVAL),
+            Object::EventFd(_) => self.eventfd_read(env, id, buf),
+            Object::Tcp(_) => self.tcp_read(env, id, buf),
+        }
+    }
+
+    /// Reads into one buffer after the other, as long as they get full and there is more.
+    pub(super) fn readv(
+        &mut self,
+        env: &dyn Env,
+        fd: RawFd,
+        bufs: &mut [std::io::IoSliceMut<'_>],
+    ) -> Result<usize, Errno> {
+        let mut count = 0;
+        for buf in bufs.iter_mut().filter(|buf| !buf.is_empty()) {
+            // An end or an error is left for the next call once there are bytes to return.
+            if count > 0 && self.socket_at(fd)?.1.unread.is_empty() {
+                break;
+            }
+            let n = self.read(env, fd, buf)?;
+            count += n;
+            if n < buf.len() {
+                break;
+            }
+        }
+        if count == 0 {
+            self.lookup(fd)?;
+        }
+        Ok(count)
+    }
+
+    pub(super) fn write(
+        &mut self,
+        env: &dyn Env,
+        fd: RawFd,
+        parts: &[&[u8]],
+    ) -> Result<usize, Errno> {
+        let id = self.lookup(fd)?;
+        match self.file(id).object {
+            Object::Epoll(_) => Err(Errno::EINVAL),
+            Object::EventFd(_) => {
+                let whole: Vec<u8> = parts.concat();
+                self.eventfd_write(env, id, &whole)
+            }
+            Object::Tcp(_) => self.tcp_write(env, id, parts),
+        }
+    }
+}

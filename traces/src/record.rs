@@ -1,0 +1,190 @@
+//! The shape of one record.
+
+use std::fmt;
+
+use netpoll::platform::RawFd;
+use netpoll::trace::Event;
+
+/// The number of a thread within one run, in the order of creation: 0 is the main thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ThreadId(pub u16);
+
+impl ThreadId {
+    /// The thread on which the run's body runs.
+    pub const MAIN: ThreadId = ThreadId(0);
+    /// Not a thread: what the simulated kernel does on its own, when a segment arrives for example.
+    pub const KERNEL: ThreadId = ThreadId(u16::MAX);
+}
+
+/// What a thread that cannot go on is waiting for.
+///
+/// Locks and parkers are numbered in the order in which a run first sees them, never by address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockedOn {
+    /// A lock that another thread holds.
+    Lock(u32),
+    /// Its parker's token.
+    Parker(u32),
+    /// The end of another thread.
+    Join(ThreadId),
+    /// Events of this epoll descriptor.
+    Poll(RawFd),
+}
+
+impl fmt::Display for BlockedOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BlockedOn::Lock(id) => write!(f, "lock #{id}"),
+            BlockedOn::Parker(id) => write!(f, "parker #{id}"),
+            BlockedOn::Join(thread) => write!(f, "end of thread #{}", thread.0),
+            BlockedOn::Poll(fd) => write!(f, "events of fd{fd}"),
+        }
+    }
+}
+
+/// Something that the world around the runtime did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorldEvent {
+    /// This thread started another one.
+    Spawn {
+        /// The new thread.
+        thread: ThreadId,
+    },
+    /// This thread ended.
+    Exit,
+    /// This thread cannot go on.
+    Block {
+        /// What it waits for.
+        on: BlockedOn,
+    },
+    /// This thread goes on after [`Block`](WorldEvent::Block).
+    Resume {
+        /// Whether its time limit ended the wait.
+        timed_out: bool,
+    },
+    /// Bytes arrived at a socket.
+    Arrive {
+        /// The receiving descriptor, or −1 while it has no number.
+        fd: RawFd,
+        /// How many bytes.
+        len: u32,
+    },
+    /// The kernel woke those who watch a descriptor.
+    Edge {
+        /// The descriptor.
+        fd: RawFd,
+        /// Its readiness at that moment, in the bits of `epoll`.
+        ready: u32,
+    },
+    /// A fault struck.
+    Fault {
+        /// Its name.
+        name: &'static str,
+    },
+}
+
+/// The bits of a readiness mask, with the names that traces print, in print order.
+const READINESS: [(u32, &str); 6] = [
+    (libc::EPOLLIN as u32, "IN"),
+    (libc::EPOLLOUT as u32, "OUT"),
+    (libc::EPOLLRDHUP as u32, "RDHUP"),
+    (libc::EPOLLPRI as u32, "PRI"),
+    (libc::EPOLLHUP as u32, "HUP"),
+    (libc::EPOLLERR as u32, "ERR"),
+];
+
+/// Prints a readiness mask: `IN|RDHUP`, or `nothing`.
+struct Readiness(u32);
+
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (bit, name) in READINESS {
+            if self.0 & bit != 0 {
+                write!(f, "{separator}{name}")?;
+                separator = "|";
+            }
+        }
+        if separator.is_empty() {
+            f.write_str("nothing")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for WorldEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WorldEvent::Spawn { thread } => write!(f, "spawn thread #{}", thread.0),
+            WorldEvent::Exit => f.write_str("exit"),
+            WorldEvent::Block { on } => write!(f, "block: {on}"),
+            WorldEvent::Resume { timed_out: false } => f.write_str("resume"),
+            WorldEvent::Resume { timed_out: true } => f.write_str("resume: timed out"),
+            WorldEvent::Arrive { fd: -1, len } => write!(f, "arrive unaccepted: {len} bytes"),
+            WorldEvent::Arrive { fd, len } => write!(f, "arrive fd{fd}: {len} bytes"),
+            WorldEvent::Edge { fd, ready } => write!(f, "edge fd{fd} {}", Readiness(*ready)),
+            WorldEvent::Fault { name } => write!(f, "fault {name}"),
+        }
+    }
+}
+
+/// What happened: in the runtime's words or in the world's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The runtime, or a system call of it.
+    Runtime(Event),
+    /// The world around it.
+    World(WorldEvent),
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entry::Runtime(event) => event.fmt(f),
+            Entry::World(event) => event.fmt(f),
+        }
+    }
+}
+
+impl From<Event> for Entry {
+    fn from(event: Event) -> Entry {
+        Entry::Runtime(event)
+    }
+}
+
+impl From<WorldEvent> for Entry {
+    fn from(event: WorldEvent) -> Entry {
+        Entry::World(event)
+    }
+}
+
+/// One thing that happened, with its place in the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Virtual time in nanoseconds.
+    pub t_ns: u64,
+    /// The thread.
+    pub thread: ThreadId,
+    /// The goroutine that ran on that thread, if any did.
+    pub g: Option<u64>,
+    /// What happened.
+    pub event: Entry,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn world_events_print_as_short_sentences() {
+        let edge = |ready| WorldEvent::Edge { fd: 5, ready }.to_string();
+        assert_eq!(edge(0), "edge fd5 nothing");
+        assert_eq!(
+            edge((libc::EPOLLIN | libc::EPOLLRDHUP) as u32),
+            "edge fd5 IN|RDHUP"
+        );
+        let on = BlockedOn::Lock(2);
+        assert_eq!(WorldEvent::Block { on }.to_string(), "block: lock #2");
+    }
+}

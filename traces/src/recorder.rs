@@ -1,0 +1,200 @@
+//! Collecting records while a run goes on.
+//!
+//! The recorder knows which goroutine each thread runs by following the runtime's own events: `Run`
+//! begins it, `Park`, `Yield` and `Done` end it (and still belong to it).
+
+use netpoll::trace::Event;
+
+use crate::{Entry, Record, ThreadId};
+
+/// How much of a run is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Everything.
+    All,
+    /// The last `n` records. With 0 nothing is recorded.
+    Last(usize),
+}
+
+/// Collects the records of one run.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    keep: Keep,
+    /// With [`Keep::Last`], a ring whose oldest record stands at `oldest`.
+    records: Vec<Record>,
+    oldest: usize,
+    dropped: u64,
+    names: Vec<String>,
+    /// The goroutine that runs on each thread.
+    running: Vec<Option<u64>>,
+}
+
+impl Recorder {
+    /// A recorder that has seen nothing.
+    #[must_use]
+    pub fn new(keep: Keep) -> Recorder {
+        Recorder {
+            keep,
+            records: Vec::new(),
+            oldest: 0,
+            dropped: 0,
+            names: Vec::new(),
+            running: Vec::new(),
+        }
+    }
+
+    /// Introduces the next thread; ids are given out in this order. A name loses its `netpoll-`
+    /// prefix: `netpoll-w0` is shown as `w0`.
+    pub fn add_thread(&mut self, name: &str) {
+        let short = name.strip_prefix("netpoll-").unwrap_or(name);
+        self.names.push(short.to_string());
+        self.running.push(None);
+    }
+
+    /// The name of a thread.
+    #[must_use]
+    pub fn thread_name(&self, thread: ThreadId) -> &str {
+        name_of(&self.names, thread)
+    }
+
+    /// Takes down one event.
+    #[inline]
+    pub fn record(&mut self, t_ns: u64, thread: ThreadId, event: Entry) {
+        if self.keep == Keep::Last(0) {
+            return;
+        }
+        let g = self.goroutine_at(thread, event);
+        self.keep(Record {
+            t_ns,
+            thread,
+            g,
+            event,
+        });
+    }
+
+    /// The goroutine to which `event` belongs; moves the thread on to the next one.
+    #[inline]
+    fn goroutine_at(&mut self, thread: ThreadId, event: Entry) -> Option<u64> {
+        let running = self.running.get_mut(usize::from(thread.0))?;
+        if let Entry::Runtime(event) = event {
+            match event {
+                Event::Run { g } => *running = Some(g),
+                Event::Park { .. } | Event::Yield { .. } | Event::Done { .. } => {
+                    return running.take();
+                }
+                _ => {}
+            }
+        }
+        *running
+    }
+
+    #[inline]
+    fn keep(&mut self, record: Record) {
+        match self.keep {
+            Keep::Last(n) if self.records.len() == n => {
+                self.records[self.oldest] = record;
+                self.oldest = if self.oldest + 1 == n {
+                    0
+                } else {
+                    self.oldest + 1
+                };
+                self.dropped += 1;
+            }
+            Keep::All | Keep::Last(_) => self.records.push(record),
+        }
+    }
+
+    /// Ends the recording.
+    #[must_use]
+    pub fn finish(mut self) -> Trace {
+        self.records.rotate_left(self.oldest);
+        Trace {
+            threads: self.names,
+            records: self.records,
+            dropped: self.dropped,
+        }
+    }
+}
+
+/// What a recorder has collected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// Names of the threads, by [`ThreadId`].
+    pub threads: Vec<String>,
+    /// The records, oldest first.
+    pub records: Vec<Record>,
+    /// How many older records were not kept.
+    pub dropped: u64,
+}
+
+impl Trace {
+    /// The name of a thread.
+    #[must_use]
+    pub fn thread_name(&self, thread: ThreadId) -> &str {
+        name_of(&self.threads, thread)
+    }
+}
+
+fn name_of(names: &[String], thread: ThreadId) -> &str {
+    if thread == ThreadId::KERNEL {
+        return "kernel";
+    }
+    let name = names.get(usize::from(thread.0));
+    name.map_or("?", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netpoll::trace::WaitReason;
+
+    fn recorder(keep: Keep) -> Recorder {
+        let mut recorder = Recorder::new(keep);
+        recorder.add_thread("main");
+        recorder.add_thread("netpoll-w0");
+        recorder
+    }
+
+    #[test]
+    fn the_goroutine_column_follows_run_and_park() {
+        let mut recorder = recorder(Keep::All);
+        let on = WaitReason::Sleep;
+        for (thread, event) in [
+            (1, Event::Run { g: 7 }),
+            (1, Event::Break { sent: true }),
+            (0, Event::Break { sent: true }),
+            (1, Event::Park { g: 7, on }),
+            (1, Event::Break { sent: true }),
+        ] {
+            recorder.record(1, ThreadId(thread), event.into());
+        }
+        let goroutines: Vec<_> = recorder.finish().records.iter().map(|r| r.g).collect();
+        assert_eq!(goroutines, [Some(7), Some(7), None, Some(7), None]);
+    }
+
+    #[test]
+    fn the_last_n_records_are_kept_in_order() {
+        let mut recorder = recorder(Keep::Last(3));
+        for g in 1..=8 {
+            recorder.record(g, ThreadId::MAIN, Event::Go { g }.into());
+        }
+        let trace = recorder.finish();
+        let times: Vec<_> = trace.records.iter().map(|r| r.t_ns).collect();
+        assert_eq!((times, trace.dropped), (vec![6, 7, 8], 5));
+    }
+
+    #[test]
+    fn a_recorder_that_keeps_nothing_records_nothing() {
+        let mut recorder = recorder(Keep::Last(0));
+        recorder.record(1, ThreadId::MAIN, Event::Go { g: 1 }.into());
+        assert!(recorder.finish().records.is_empty());
+    }
+
+    #[test]
+    fn thread_names_lose_the_prefix_of_the_house() {
+        let trace = recorder(Keep::All).finish();
+        assert_eq!(trace.thread_name(ThreadId(1)), "w0");
+        assert_eq!(trace.thread_name(ThreadId::KERNEL), "kernel");
+        assert_eq!(trace.thread_name(ThreadId(9)), "?");
+    }
+}

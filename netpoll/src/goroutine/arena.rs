@@ -19,24 +19,27 @@
 //!
 //! The whole range is reserved at once and never given back. Each region is made usable when it is
 //! first needed and from then on serves slots of one size. Slots are carved off it one by one, get
-//! their guard, and are handed out and taken back through a list of free ones.
+//! their guard, and are handed out and taken back through a list of free ones (`books.rs`).
 //!
 //! # Invariants
 //!
-//! * A1: `base` and `len` change once, from "nothing" to what was reserved; the range stays reserved
-//!   for the life of the process.
-//! * A2: A region's slot size changes once, from 0, before its first slot exists. From then on all of
-//!   the region outside its guards is readable and writable, for ever.
-//! * A3: A slot has at most one owner: a [`Stack`], or the free list, and a leaked `Stack` keeps it.
-//! * A4: The guard of a slot is installed before the slot is first handed out, and is never removed.
+//! * A1: `base` and `len` change once, from "nothing" to what was reserved; the range stays
+//!   reserved for the life of the process.
+//! * A2: A region's slot size changes once, from 0, before its first slot exists. From then on all
+//!   of the region outside its guards is readable and writable, for ever.
+//! * A3: A slot has at most one owner: a [`Stack`], or the free list, and a leaked `Stack` keeps
+//!   it.
+//! * A4: The guard of a slot is installed before the slot is first handed out, and is never
+//!   removed.
 //!
 //! The range and the table of slot sizes are the one process-wide state of goroutines. It holds no
-//! scheduling state: no decision of the runtime depends on it, so no checker has to see it. Its lock
-//! is held for a few instructions (and the one call that installs a guard), never across a switch.
+//! scheduling state: no decision of the runtime depends on it, so no checker has to see it. Its
+//! lock is held for a few instructions (and the one call that installs a guard), never across a
+//! switch.
 //!
 //! Rejected: aligned slots of a power of two, whose owner a mask would find. The stacks' tops then
-//! compete for the same cache sets, and sizes in between waste half of the range; the division costs
-//! less than either.
+//! compete for the same cache sets, and sizes in between waste half of the range; the division
+//! costs less than either.
 //!
 //! Tested in `arena_test.rs`, which has arenas of its own.
 
@@ -54,8 +57,8 @@ use crate::platform::os::memory;
 const LEN_MAX: usize = 4 << 40;
 /// The least that is useful: room for stacks of two sizes.
 const LEN_MIN: usize = 2 * REGION_LEN;
-/// The unit that has one slot size. Large, so that the table is small and there are few mappings where
-/// they cannot be merged; it holds at least three slots of the largest size.
+/// The unit that has one slot size. Large, so that the table is small and there are few mappings
+/// where they cannot be merged; it holds at least three slots of the largest size.
 const REGION_LEN: usize = 1 << 30;
 const REGIONS_MAX: usize = LEN_MAX / REGION_LEN;
 /// Rust touches every page of a frame in order, so one page would do for Rust. C compiled without
@@ -63,10 +66,7 @@ const REGIONS_MAX: usize = LEN_MAX / REGION_LEN;
 const GUARD_LEN: usize = 16 << 10;
 
 const _: () = {
-    assert!(
-        usize::BITS == 64,
-        "the arena wants an address space of 64 bits"
-    );
+    assert!(usize::BITS == 64, "it takes a large address space");
     assert!(LEN_MAX.is_multiple_of(REGION_LEN));
     // Slot sizes and offsets in a region are stored in 32 bits.
     assert!(REGION_LEN <= u32::MAX as usize);
@@ -141,8 +141,8 @@ impl Arena {
         }
     }
 
-    /// The slot that `addr` is in. Any address may be asked about, from anywhere, even from a signal
-    /// handler.
+    /// The slot that `addr` is in. Any address may be asked about, from anywhere, even from a
+    /// signal handler.
     #[inline]
     pub(super) fn slot_of(&self, addr: usize) -> Option<Slot> {
         let base = self.base.load(Acquire);
@@ -173,8 +173,8 @@ impl Arena {
             None => self.carve(&mut books, class)?,
         };
         drop(books);
-        // SAFETY: the slot came from the free list or has just been made, so it has no owner (A3); it
-        // is usable (A2) and guarded (A4).
+        // SAFETY: the slot came from the free list or has just been made, so it has no owner (A3);
+        // it is usable (A2) and guarded (A4).
         Ok(unsafe { Stack::from_slot(self, top, size.get()) })
     }
 
@@ -269,8 +269,8 @@ impl Arena {
         unsafe { memory::guard_by_rights(start, guard_len()) }.map_err(|errno| {
             let stacks = books.inventory();
             out_of_memory(format!(
-                "cannot install the guard of a goroutine stack: {errno}; there are {stacks}, and on \
-                 this kernel each costs two of the mappings that vm.max_map_count limits: raise it \
+                "cannot install the guard of a goroutine stack: {errno}; there are {stacks}, and \
+                 on this kernel each costs two of the mappings that vm.max_map_count limits: raise it \
                  (sysctl vm.max_map_count=1000000), or use Linux 6.13, which needs none"
             ))
         })
@@ -282,8 +282,8 @@ impl Arena {
         let len = self.len.load(Acquire);
         if len == 0 {
             return out_of_memory(format!(
-                "cannot reserve even {} of address space for goroutine stacks: raise the limit on it \
-                 (ulimit -v)",
+                "cannot reserve even {} of address space for goroutine stacks: raise the limit on \
+                 it (ulimit -v)",
                 StackSize::text(LEN_MIN)
             ));
         }

@@ -167,8 +167,8 @@ fn exhaustion_is_an_error_that_says_what_there_is_and_what_to_do() {
     assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
     assert_eq!(
         error.to_string(),
-        "no room for another goroutine stack of 256 MiB: there are 1 of 16 KiB, 3 of 256 MiB in 2 GiB \
-         of address space; run fewer goroutines at a time, give them smaller stacks \
+        "no room for another goroutine stack of 256 MiB: there are 1 of 16 KiB, 3 of 256 MiB in \
+         2 GiB of address space; run fewer goroutines at a time, give them smaller stacks \
          (Builder::stack_size), or raise the limit on address space (ulimit -v)"
     );
     drop(large);

@@ -9,8 +9,8 @@
 use super::arena::Guards;
 use super::stack::{Extent, StackSize};
 
-/// How much memory the warm stacks of one size may keep: 64 default stacks, and none of a very large
-/// size, one of which could hold as much.
+/// How much memory the warm stacks of one size may keep: 64 default stacks, and none of a very
+/// large size, one of which could hold as much.
 const WARM_LEN_MAX: usize = 16 << 20;
 
 /// Who has which slot.
@@ -24,7 +24,8 @@ pub(super) struct Books {
 /// The slots of one size.
 pub(super) struct Class {
     pub(super) usable: usize,
-    /// Tops of the slots that nobody uses. The capacity is at least `made`: putting never allocates.
+    /// Tops of the slots that nobody uses. The capacity is at least `made`: putting never
+    /// allocates.
     pub(super) free: Vec<usize>,
     /// How many slots there are.
     pub(super) made: usize,

@@ -1,9 +1,9 @@
 //! Who is running, found by the address of the stack.
 //!
 //! The stack pointer leads to a region of the arena, the region's slot size to the slot, and the
-//! slot's top to the header. Nothing is kept per thread: a worker may itself be a coroutine that the
-//! simulator moves about, and code on a goroutine's stack may switch that outer coroutine away and
-//! back without anybody here noticing.
+//! slot's top to the header. Nothing is kept per thread: a worker may itself be a coroutine that
+//! the simulator moves about, and code on a goroutine's stack may switch that outer coroutine away
+//! and back without anybody here noticing.
 //!
 //! Anywhere else (a thread's own stack, a signal stack, a coroutine of somebody else inside a
 //! goroutine) the answer is "no goroutine", never a guess.
@@ -29,8 +29,8 @@ pub fn with_current<R>(f: impl FnOnce(Option<&Current>) -> R) -> R {
 #[inline]
 pub fn suspend(commit: Commit) {
     let yielder = header().map_or(std::ptr::null(), |header| header.header.yielder());
-    // SAFETY: not null, so it was stored by the fiber that runs on this stack (H3) and points to the
-    // top of the same stack, where it stays until the fiber ends.
+    // SAFETY: not null, so it was stored by the fiber that runs on this stack (H3) and points to
+    // the top of the same stack, where it stays until the fiber ends.
     let Some(yielder) = (unsafe { yielder.as_ref() }) else {
         panic!(
             "suspend({commit:?}) was called outside of a goroutine: there is nothing to switch to"
@@ -50,8 +50,8 @@ struct OwnHeader {
 #[inline]
 fn header() -> Option<OwnHeader> {
     let slot = arena::slot_of(stack_pointer())?;
-    // SAFETY: code runs on this slot's stack, so it is usable, and the code is ours (H3). The callers
-    // above use it only while their own frames on that stack exist.
+    // SAFETY: code runs on this slot's stack, so it is usable, and the code is ours (H3). The
+    // callers above use it only while their own frames on that stack exist.
     let header = unsafe { Header::at_top(slot.top) };
     Some(OwnHeader {
         header,

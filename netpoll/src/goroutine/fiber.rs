@@ -3,19 +3,19 @@
 //! The runtime's goroutines are fibers; what is scheduled, parked and woken about them is not known
 //! here. Built on `corosensei`, whose unsafe edges it rounds off:
 //!
-//! * F1: A fiber that has not started consists of values that are `Send`, and so has a fiber that is
-//!   done. Either may go to any thread.
-//! * F2: A fiber that has started lives and ends on the thread that resumed it first. What is on its
-//!   stack need not be `Send`. It is checked at each resume; a mistake is a panic.
+//! * F1: A fiber that has not started consists of values that are `Send`, and so has a fiber that
+//!   is done. Either may go to any thread.
+//! * F2: A fiber that has started lives and ends on the thread that resumed it first. What is on
+//!   its stack need not be `Send`. It is checked at each resume; a mistake is a panic.
 //! * F3: A suspended fiber is never unwound. Dropping it leaks its stack and all that lives there:
 //!   an unwinding that no panic caused would poison every lock on the stack, and abort the process
 //!   under `panic=abort`. The runtime lets goroutines return instead.
 //! * F4: No panic leaves the body: whoever makes a fiber catches inside. If one does, the process
 //!   ends with a message, because there is nobody whom it could be handed to.
 //!
-//! `corosensei`'s `unwind` feature stays as it is by default, though F3 and F4 mean that it is never
-//! used: the packages of one build share one set of features, and checkers in this workspace need
-//! it. Panics and backtraces inside a fiber do not depend on it.
+//! `corosensei`'s `unwind` feature stays as it is by default, though F3 and F4 mean that it is
+//! never used: the packages of one build share one set of features, and checkers in this workspace
+//! need it. Panics and backtraces inside a fiber do not depend on it.
 //!
 //! Tested in `fiber_test.rs`.
 
@@ -50,8 +50,8 @@ pub struct Fiber {
     extent: Extent,
 }
 
-// SAFETY: F1 says what may be in a fiber when it reaches another thread unstarted or done. A started
-// one can do nothing there but be asked where it is, panic when resumed (F2), or leak (F3).
+// SAFETY: F1 says what may be in a fiber when it reaches another thread unstarted or done. A
+// started one can do nothing there but be asked where it is, panic when resumed (F2), or leak (F3).
 unsafe impl Send for Fiber {}
 
 impl Fiber {
@@ -67,8 +67,8 @@ impl Fiber {
     ) -> Fiber {
         let extent = stack.extent();
         let facts = Facts { current, id, name };
-        // SAFETY: we own the stack, and a `Stack` outside of a fiber has nothing that runs on it and
-        // a header that is not live (H2: whoever takes it out of a fiber empties the header).
+        // SAFETY: we own the stack, and a `Stack` outside of a fiber has nothing that runs on it
+        // and a header that is not live (H2: whoever takes it out of a fiber empties the header).
         unsafe { stack.header().enter(facts) };
         let coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
             // SAFETY: this code runs on the stack that the header belongs to (H3).

@@ -9,7 +9,7 @@
 //! | state | meaning | who may leave it, to where |
 //! |---|---|---|
 //! | `EMPTY` | no fiber | anybody, by `put`, to `HELD` |
-//! | `LOOSE` | a fiber that has not started, or is done (F1) | anybody, by `resume` or `take`, to `HELD` |
+//! | `LOOSE` | a fiber that is not started, or done (F1) | anybody, by `resume` or `take`, to `HELD` |
 //! | `PINNED` of t | a suspended fiber | thread t, by `resume` or `take`, to `HELD` |
 //! | `HELD` of t | thread t is inside `resume`, `put` or `take` | thread t, to any of the others |
 //!
@@ -18,11 +18,11 @@
 //!
 //! # Orderings
 //!
-//! `EMPTY` and `LOOSE` are left by compare-exchange with acquire and entered by a store with release:
-//! the fiber passes from one thread to another along that edge. `PINNED` of t is left by nobody but t
-//! itself, so t may leave it by a plain load and store, and nothing needs to be ordered: that is the
-//! path of every resume but the first, and costs no locked instruction. A thread that meets another's
-//! `PINNED` or `HELD` reads nothing but the word, and panics.
+//! `EMPTY` and `LOOSE` are left by compare-exchange with acquire and entered by a store with
+//! release: the fiber passes from one thread to another along that edge. `PINNED` of t is left by
+//! nobody but t itself, so t may leave it by a plain load and store, and nothing needs to be
+//! ordered: that is the path of every resume but the first, and costs no locked instruction. A
+//! thread that meets another's `PINNED` or `HELD` reads nothing but the word, and panics.
 //!
 //! Tested in `fiber_test.rs`.
 

@@ -7,11 +7,11 @@
 //!
 //! * H1: `live` is `LIVE` exactly while `facts` hold a value. Memory of a new slot is zero, which
 //!   reads as not live.
-//! * H2: A header becomes live and ceases to be live through the owner of its [`Stack`], while nothing
-//!   runs on that stack.
-//! * H3: Everybody else who reads it runs on that very stack, or is a signal handler that interrupted
-//!   what runs there. So no two threads ever touch a header at the same time without having
-//!   synchronised through the ownership of the stack.
+//! * H2: A header becomes live and ceases to be live through the owner of its [`Stack`], while
+//!   nothing runs on that stack.
+//! * H3: Everybody else who reads it runs on that very stack, or is a signal handler that
+//!   interrupted what runs there. So no two threads ever touch a header at the same time without
+//!   having synchronised through the ownership of the stack.
 //!
 //! [`Stack`]: super::Stack
 

@@ -1,13 +1,13 @@
 //! The report of a stack overflow: which goroutine, how large its stack was, and what to do.
 //!
 //! A frame that does not fit runs into the guard of its slot, and the kernel sends `SIGSEGV`. The
-//! handler here runs on the thread's alternate signal stack, since the other one is full, and looks up
-//! the address of the fault in the arena. If it lies in a guard, and the thread was running on that
-//! very slot, it prints one line and aborts. Every other fault goes to the handler from before
+//! handler here runs on the thread's alternate signal stack, since the other one is full, and looks
+//! up the address of the fault in the arena. If it lies in a guard, and the thread was running on
+//! that very slot, it prints one line and aborts. Every other fault goes to the handler from before
 //! (`std`'s, which reports the overflow of a thread), unchanged.
 //!
-//! * V1: The handler uses async-signal-safe means only: atomic loads, `write` and `abort`. It neither
-//!   allocates nor locks; the line is put together in a buffer on its own stack.
+//! * V1: The handler uses async-signal-safe means only: atomic loads, `write` and `abort`. It
+//!   neither allocates nor locks; the line is put together in a buffer on its own stack.
 //! * V2: It reads the header of a stack only when the interrupted code ran on that stack (H3).
 //! * V3: What was installed before is known before the handler is installed, and never changes.
 //!
@@ -55,8 +55,8 @@ fn install_handlers() -> io::Result<()> {
     }
     let before = [action(SIGNALS[0], None)?, action(SIGNALS[1], None)?];
     BEFORE.get_or_init(|| before);
-    // SAFETY: the C structure consists of integers and a nullable function: zero is a value of each,
-    // and means an empty mask.
+    // SAFETY: the C structure consists of integers and a nullable function: zero is a value of
+    // each, and means an empty mask.
     let mut new = unsafe { mem::zeroed::<libc::sigaction>() };
     let handler: extern "C" fn(_, _, _) = handler;
     new.sa_sigaction = handler as usize;
@@ -104,7 +104,8 @@ unsafe fn overflown(info: *mut libc::siginfo_t, context: *mut libc::c_void) -> O
     let addr = unsafe { info.si_addr() }.addr();
     let slot = arena::slot_of(addr).filter(|slot| addr < slot.floor())?;
     // A wild pointer may hit the guard of a stack that another thread is using (V2). An overflow
-    // has the stack pointer in the slot, or, before a large frame is probed, a guard's length below.
+    // has the stack pointer in the slot, or, before a large frame is probed, a guard's length
+    // below.
     // SAFETY: the caller promises that it is the context of this signal.
     let Some(stack_pointer) = (unsafe { fault::stack_pointer(context) }) else {
         return Some(slot);

@@ -79,8 +79,8 @@ impl Stack {
     /// A stack of at least `bytes` bytes, less the header (about a hundred).
     ///
     /// # Errors
-    /// `InvalidInput` when the size is out of range, `OutOfMemory` when there is no room for another
-    /// stack; the text says what to do.
+    /// `InvalidInput` when the size is out of range, `OutOfMemory` when there is no room for
+    /// another stack; the text says what to do.
     pub fn new(bytes: usize) -> io::Result<Stack> {
         arena::arena().stack(StackSize::new(bytes)?)
     }
@@ -140,8 +140,8 @@ impl fmt::Debug for Stack {
     }
 }
 
-// SAFETY: the memory between the guard and the header belongs to this value alone (A3), it is larger
-// than corosensei's minimum (`StackSize::MIN`), and there is a guard below it (A4).
+// SAFETY: the memory between the guard and the header belongs to this value alone (A3), it is
+// larger than corosensei's minimum (`StackSize::MIN`), and there is a guard below it (A4).
 unsafe impl corosensei::stack::Stack for Stack {
     fn base(&self) -> corosensei::stack::StackPointer {
         let base = self.top - mem::size_of::<Header>();
@@ -172,9 +172,9 @@ impl Extent {
     }
 
     /// Bytes from the top down to the deepest page that was touched: the high-water mark, in whole
-    /// pages. It never says less than the goroutine has used (unless pages were swapped out). It may say
-    /// more, because a stack that is reused soon keeps its memory: then it is the mark of those who
-    /// had the stack before.
+    /// pages. It never says less than the goroutine has used (unless pages were swapped out). It
+    /// may say more, because a stack that is reused soon keeps its memory: then it is the mark of
+    /// those who had the stack before.
     ///
     /// Any thread may ask at any time; the answer about a running goroutine is a moment old.
     #[must_use]
@@ -197,12 +197,14 @@ impl Extent {
 
     /// Gives the deep part of a stack back to the system if it was used.
     ///
-    /// One look at one page tells: frames touch their pages in order, so the first page below the part
-    /// that is kept has been touched if any deeper one has. (C without stack probes may skip it; then
-    /// memory stays resident that could have been given back, and nothing worse.) The look costs one
-    /// call, about a microsecond. Rejected: a canary in each page, because writing it makes the page resident, which is
-    /// what is to be avoided; reading whether a page is still zero maps the zero page, and a frame may
-    /// well have left a zero there.
+    /// One look at one page tells: frames touch their pages in order, so the first page below the
+    /// part that is kept has been touched if any deeper one has. (C without stack probes may skip
+    /// it; then memory stays resident that could have been given back, and nothing worse.) The look
+    /// is one call, of about a microsecond, which only stacks that come back in a burst pay.
+    ///
+    /// Rejected: a canary in each page, since writing it makes the page resident, which is what is
+    /// to be avoided; and reading whether the page is still zero, since that maps the zero page,
+    /// which then counts as used, and a frame may well have left zeros.
     ///
     /// # Safety
     /// The caller owns the slot, and nothing on it is alive.

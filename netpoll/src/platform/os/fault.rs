@@ -30,7 +30,8 @@ impl AltStack {
     /// # Errors
     /// When there is no memory for it.
     pub(crate) fn install() -> io::Result<AltStack> {
-        // SAFETY: reading the auxiliary vector involves no memory of ours; 0 if it has no such entry.
+        // SAFETY: reading the auxiliary vector involves no memory of ours; 0 if it has no such
+        // entry.
         let frame = unsafe { libc::getauxval(AT_MINSIGSTKSZ) } as usize;
         let size = (frame.max(libc::MINSIGSTKSZ) + HANDLER_SIZE).next_multiple_of(page_size());
         let before = exchange(None)?;
@@ -54,8 +55,9 @@ impl AltStack {
             own: Some((start, len, before)),
             not_send: PhantomData,
         };
-        // SAFETY: the lowest page of a mapping made above, which nobody uses yet, becomes a guard. If it
-        // does not, an overflow of the handler goes unnoticed, which is no worse than without it.
+        // SAFETY: the lowest page of a mapping made above, which nobody uses yet, becomes a guard.
+        // If it does not, an overflow of the handler goes unnoticed, which is no worse than without
+        // it.
         unsafe { libc::mprotect(ptr::with_exposed_provenance_mut(start), page_size(), 0) };
         exchange(Some(libc::stack_t {
             ss_sp: ptr::with_exposed_provenance_mut(start + page_size()),
@@ -78,8 +80,8 @@ impl Drop for AltStack {
             Err(_) => false,
         };
         if restored {
-            // SAFETY: `install` mapped this for us alone, no signal will be delivered on it any more,
-            // and we do not run on it: handlers do not drop an `AltStack`.
+            // SAFETY: `install` mapped this for us alone, no signal will be delivered on it any
+            // more, and we do not run on it: handlers do not drop an `AltStack`.
             unsafe { libc::munmap(ptr::with_exposed_provenance_mut(start), len) };
         }
     }

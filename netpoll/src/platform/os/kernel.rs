@@ -1,8 +1,9 @@
 //! The kernel of this machine: the clock, the environment and the calls that every Unix has.
 //!
 //! One method, one system call; the two exceptions are `write` and `writev`. They use `send` and
-//! `sendmsg`, because only those can be told not to raise `SIGPIPE`, and fall back to the plain call
-//! for a descriptor that turns out not to be a socket: the eventfd of the break protocol, rarely.
+//! `sendmsg`, because only those can be told not to raise `SIGPIPE`, and fall back to the plain
+//! call for a descriptor that turns out not to be a socket: the eventfd of the break protocol,
+//! rarely.
 
 use std::ffi::OsString;
 use std::io;
@@ -86,7 +87,8 @@ impl Kernel for OsKernel {
         let mut value: libc::c_int = 0;
         let mut len = INT_SIZE;
         let room = (&raw mut value).cast();
-        // SAFETY: the call writes at most `len` bytes, which is the size of the local behind `room`.
+        // SAFETY: the call writes at most `len` bytes, which is the size of the local behind
+        // `room`.
         check(unsafe { libc::getsockopt(fd, level, name, room, &raw mut len) })?;
         Ok(value)
     }
@@ -117,8 +119,8 @@ impl Kernel for OsKernel {
 
     fn readv(&self, fd: RawFd, bufs: &mut [io::IoSliceMut<'_>]) -> Result<usize, Errno> {
         let count = vector_len(bufs.len());
-        // SAFETY: `IoSliceMut` is `iovec` by its documentation, each names memory that is exclusively
-        // ours, and there are at least `count` of them.
+        // SAFETY: `IoSliceMut` is `iovec` by its documentation, each names memory that is
+        // exclusively ours, and there are at least `count` of them.
         check_len(unsafe { libc::readv(fd, bufs.as_mut_ptr().cast(), count) })
     }
 
@@ -141,13 +143,14 @@ impl Kernel for OsKernel {
 
     fn writev(&self, fd: RawFd, bufs: &[io::IoSlice<'_>]) -> Result<usize, Errno> {
         let count = vector_len(bufs.len());
-        // SAFETY: the C structure consists of integers, pointers and padding: zero is a value of each.
+        // SAFETY: the C structure consists of integers, pointers and padding: zero is a value of
+        // each.
         let mut message = unsafe { mem::zeroed::<libc::msghdr>() };
         // `IoSlice` is `iovec` by its documentation. The pointer is mutable for C's sake only.
         message.msg_iov = bufs.as_ptr().cast_mut().cast();
         message.msg_iovlen = count as _;
-        // SAFETY: `message` names no address and no control data, and `count` buffers that are borrowed
-        // during the call, which only reads them.
+        // SAFETY: `message` names no address and no control data, and `count` buffers that are
+        // borrowed during the call, which only reads them.
         match check_len(unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_NOSIGNAL) }) {
             Err(Errno::ENOTSOCK) => {
                 // SAFETY: as above.

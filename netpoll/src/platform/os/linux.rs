@@ -58,8 +58,9 @@ pub(super) fn epoll_del(epfd: RawFd, fd: RawFd) -> Result<(), Errno> {
 /// Lets the kernel write its records into the caller's buffer, and widens them where they are.
 ///
 /// The kernel's record is smaller than ours on x86-64, where it is packed. Going backwards, record
-/// `i` is written at `16 i`, at or behind every record before it, which ends at `12 i` at the latest:
-/// nothing is overwritten before it has been read. So there is no second buffer on the hot path.
+/// `i` is written at `16 i`, at or behind every record before it, which ends at `12 i` at the
+/// latest: nothing is overwritten before it has been read. So there is no second buffer on the hot
+/// path.
 pub(super) fn epoll_wait(
     epfd: RawFd,
     events: &mut [EpollEvent],
@@ -71,8 +72,8 @@ pub(super) fn epoll_wait(
     }
     let records = events.as_mut_ptr().cast::<libc::epoll_event>();
     let capacity = libc::c_int::try_from(events.len()).unwrap_or(libc::c_int::MAX);
-    // SAFETY: `capacity` records fit into the buffer because none is larger than an `EpollEvent`, and
-    // whatever is left there is a valid `EpollEvent`, which consists of integers.
+    // SAFETY: `capacity` records fit into the buffer because none is larger than an `EpollEvent`,
+    // and whatever is left there is a valid `EpollEvent`, which consists of integers.
     let count =
         check_len(unsafe { libc::epoll_wait(epfd, records, capacity, timeout_ms) } as isize)?;
     debug_assert!(

@@ -6,7 +6,8 @@ use std::ptr;
 use super::kernel::check;
 use crate::platform::Errno;
 
-/// Turns pages into guards without a mapping of their own (Linux 6.13). `libc` does not have it yet.
+/// Turns pages into guards without a mapping of their own (Linux 6.13). `libc` does not have it
+/// yet.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
 /// Bytes in a page of memory.
@@ -18,8 +19,8 @@ pub(crate) fn page_size() -> usize {
 
 /// Reserves address space that nothing can be stored in yet. It is never given back.
 ///
-/// Huge pages are refused for all of it: one of them would back several stacks at once, and a parked
-/// goroutine is to cost one small page.
+/// Huge pages are refused for all of it: one of them would back several stacks at once, and a
+/// parked goroutine is to cost one small page.
 pub(crate) fn reserve(len: usize) -> io::Result<usize> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.

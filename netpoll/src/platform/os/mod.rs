@@ -11,8 +11,8 @@
 //! | `memory.rs` | address space: reserve, make usable, guard, discard |
 //! | `fault.rs` | alternate signal stacks, and where a fault happened |
 //!
-//! Every system call here is one line of `unsafe` with its reason; nothing is retried and nothing is
-//! decided. Decisions belong above the seam, where they are simulated.
+//! Every system call here is one line of `unsafe` with its reason; nothing is retried and nothing
+//! is decided. Decisions belong above the seam, where they are simulated.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("netpoll has an epoll backend only: it builds on Linux");

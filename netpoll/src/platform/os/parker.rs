@@ -5,18 +5,18 @@
 //! | word | meaning | who may leave it, to where |
 //! |---|---|---|
 //! | `EMPTY` | no token, nobody sleeps | `park` to `PARKED`; `unpark` to `NOTIFIED` |
-//! | `PARKED` | the owner sleeps or is about to | `unpark` to `NOTIFIED`, and it wakes the owner; the owner on timeout to `EMPTY` |
+//! | `PARKED` | the owner sleeps or is about to | `unpark` to `NOTIFIED`; the owner, on timeout, to `EMPTY` |
 //! | `NOTIFIED` | the token is there | only the owner, to `EMPTY` |
 //!
 //! # Orderings
 //!
-//! The promise is: what happened before an `unpark` is visible after the `park` that takes its token.
-//! So every way into `NOTIFIED` is a release and every way out of it an acquire. An `unpark` that
-//! finds `NOTIFIED` must write it again all the same, and with a read-modify-write: the sleeper takes
-//! one token for several unparks and owes visibility to each of them; the swap continues the release
-//! sequence of the earlier one, so that one acquire sees both. For the same reason the owner takes the
-//! token with a read-modify-write, never by a store over what it has loaded before. `EMPTY` to
-//! `PARKED` is relaxed: it publishes nothing and takes nothing.
+//! The promise is: what happened before an `unpark` is visible after the `park` that takes its
+//! token. So every way into `NOTIFIED` is a release and every way out of it an acquire. An `unpark`
+//! that finds `NOTIFIED` must write it again all the same, and with a read-modify-write: the
+//! sleeper takes one token for several unparks and owes visibility to each of them; the swap
+//! continues the release sequence of the earlier one, so that one acquire sees both. For the same
+//! reason the owner takes the token with a read-modify-write, never by a store over what it has
+//! loaded before. `EMPTY` to `PARKED` is relaxed: it publishes nothing and takes nothing.
 //!
 //! # No lost wake-up
 //!
@@ -115,7 +115,8 @@ impl<S: Sleep> Token<S> {
         self.word.swap(EMPTY, Acquire);
     }
 
-    /// Takes the token if it is there. Once the word is `NOTIFIED` only the owner changes its value.
+    /// Takes the token if it is there. Once the word is `NOTIFIED` only the owner changes its
+    /// value.
     #[inline]
     fn take(&self) -> bool {
         self.word

@@ -8,8 +8,8 @@
 //! * Q1: The handler is installed exactly while somebody is registered. Afterwards the signal does
 //!   again what it did before; by default, it ends the process.
 //! * Q2: The write end of the pipe is set before the handler is installed, and never closed.
-//! * Q3: When a [`SigquitGuard`] has been dropped, its callback does not run and will not run, except
-//!   that a callback may drop its own guard.
+//! * Q3: When a [`SigquitGuard`] has been dropped, its callback does not run and will not run,
+//!   except that a callback may drop its own guard.
 //!
 //! The registrations are process-wide because signals are. They hold no scheduling state.
 
@@ -183,8 +183,8 @@ extern "C" fn handler(_signal: libc::c_int) {
 /// What is installed for the signal. On an alternate stack if there is one, since a goroutine's may
 /// be nearly used up; and system calls go on where they can.
 fn handler_action() -> libc::sigaction {
-    // SAFETY: the C structure consists of integers and a nullable function: zero is a value of each,
-    // and means an empty mask.
+    // SAFETY: the C structure consists of integers and a nullable function: zero is a value of
+    // each, and means an empty mask.
     let mut new = unsafe { mem::zeroed::<libc::sigaction>() };
     new.sa_sigaction = handler as extern "C" fn(libc::c_int) as usize;
     new.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
@@ -196,8 +196,8 @@ fn action(new: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
     // SAFETY: as in `handler_action`.
     let mut before = unsafe { mem::zeroed::<libc::sigaction>() };
     let new = new.map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: `new` is null, our handler, which is async-signal-safe and lives for ever, or what was
-    // installed before us.
+    // SAFETY: `new` is null, our handler, which is async-signal-safe and lives for ever, or what
+    // was installed before us.
     match unsafe { libc::sigaction(libc::SIGQUIT, new, &raw mut before) } {
         0 => Ok(before),
         _ => Err(io::Error::last_os_error()),

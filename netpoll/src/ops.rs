@@ -198,5 +198,5 @@ pub trait Descriptor: Debug + Send + Sync {
     ///
     /// # Errors
     /// The closed error; `Unsupported` on a simulated kernel.
-    fn into_raw(&self) -> io::Result<RawFd>;
+    fn detach(&self) -> io::Result<RawFd>;
 }

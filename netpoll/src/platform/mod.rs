@@ -32,7 +32,7 @@ use crate::trace::Event;
 /// The operations and their orderings mean what `std::sync::atomic` says. `SeqCst` accesses are not
 /// used anywhere in the runtime: store-load pairs use [`Primitives::fence`], because loom treats a
 /// `SeqCst` access as `AcqRel`.
-pub trait Atomic<T: Copy>: Send + Sync + 'static {
+pub trait Atomic<T: Copy>: Debug + Send + Sync + 'static {
     /// A new atomic that holds `value`.
     fn new(value: T) -> Self;
     /// Reads the value.
@@ -71,7 +71,7 @@ pub trait Lock<T>: Send + Sync + 'static {
 ///
 /// Only one thread may park on a given parker. `unpark` deposits the token, `park` consumes it or
 /// sleeps until it is there. A park may also return for no reason, so every caller loops.
-pub trait Park: Send + Sync + 'static {
+pub trait Park: Debug + Send + Sync + 'static {
     /// A parker without a token.
     fn new() -> Self;
     /// Sleeps until the token is there and takes it. May return spuriously.

@@ -1,0 +1,518 @@
+//! The poll descriptor: one open file as the poller sees it.
+//!
+//! A descriptor object is immortal and has many *lives*; a life is the span from [`PollDesc::open`] to
+//! [`PollDesc::end`]. The order of a life:
+//!
+//! ```text
+//! open -> (register with the kernel) -> waits, deadlines, events … -> evict -> (deregister) -> end
+//! ```
+//!
+//! # The wait path
+//!
+//! ```text
+//! begin:   check the summary · T1 Ready -> Nil: retry · T2 Nil -> Wait · F1 · check the summary again
+//! commit:  T3 Wait -> Parked(g)   on the worker's stack, when the goroutine can no longer run
+//! finish:  T4 any -> Nil          Ready means: retry the system call; otherwise check the summary
+//! ```
+//!
+//! The second check is mandatory: a canceller that came between the first check and T2 saw `Nil` and
+//! left. It is one end of the Dekker pair O3 (see `slot.rs`).
+//!
+//! # Who may touch what
+//!
+//! `inner` is guarded by the lock. The summary, the life number and the slots are atomics. Whoever
+//! changes `inner` publishes the summary before it looks at a slot (F2 in between) and before it
+//! unlocks. Goroutines are made runnable only after the lock is released (S25): every method here
+//! *returns* whom it released. Lock order: descriptor, then timers; a timer's callback enters here with
+//! no timer lock held.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use super::info::{Info, LIFE_MAX, PollError, Snapshot};
+use super::slot::{Change, Enter, Slot};
+use crate::ops::Deadlines;
+use crate::platform::{Atomic, Kernel, Lock, Platform, RawFd};
+use crate::sched::timers::TimerId;
+use crate::trace::{Event, Mode};
+
+/// What a descriptor's timer does when it is due: goes back to [`PollDesc::expire`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadlineJob {
+    /// Index of the descriptor.
+    pub pd: u32,
+    /// The generation of the timer when it was armed (S10).
+    pub generation: u64,
+    /// Which deadlines it is for.
+    pub which: Deadlines,
+}
+
+/// Where descriptors arm their timers.
+pub trait DeadlineTimers {
+    /// Arms a timer for `when` nanoseconds of the kernel's clock.
+    fn arm(&self, when: u64, job: DeadlineJob) -> TimerId;
+    /// Stops a timer. One that fired or is firing is left to its generation check.
+    fn disarm(&self, id: TimerId);
+}
+
+/// The goroutines that a call took out of the slots. The caller makes them runnable and then, not
+/// before (S18), takes them off the waiter count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "released goroutines must be made runnable"]
+pub struct Released {
+    /// The reader.
+    pub read: Option<u32>,
+    /// The writer.
+    pub write: Option<u32>,
+}
+
+impl Released {
+    /// Both, reader first.
+    pub fn iter(self) -> impl Iterator<Item = u32> {
+        self.read.into_iter().chain(self.write)
+    }
+}
+
+/// How a wait begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Begin {
+    /// An edge was there: retry the system call.
+    Ready,
+    /// Park now, with [`PollDesc::commit`].
+    Park,
+}
+
+/// One direction's deadline.
+#[derive(Debug, Default)]
+struct Deadline {
+    /// 0 none, positive absolute nanoseconds, −1 expired.
+    at: i64,
+    /// +1 whenever an armed timer is changed or stopped and in every new life. It never wraps: at a
+    /// billion changes a second 64 bits last five centuries.
+    generation: u64,
+    /// The timer since it was last armed; *not* cleared when it fires.
+    timer: Option<TimerId>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    closing: bool,
+    read: Deadline,
+    write: Deadline,
+}
+
+impl Inner {
+    /// Whether one timer serves both directions: then it is the read timer.
+    fn is_combined(&self) -> bool {
+        self.read.at > 0 && self.read.at == self.write.at
+    }
+
+    fn snapshot(&self, life: u32) -> Snapshot {
+        Snapshot::new(life, self.closing, self.read.at < 0, self.write.at < 0)
+    }
+}
+
+/// See the module documentation.
+pub struct PollDesc<P: Platform> {
+    index: u32,
+    /// The file of this life, as a two's complement word.
+    fd: P::AtomicU32,
+    /// The life number; incremented when a life *ends*, so that between two lives no event fits.
+    life: P::AtomicU32,
+    info: Info<P>,
+    read: Slot<P>,
+    write: Slot<P>,
+    inner: P::Mutex<Inner>,
+}
+
+impl<P: Platform> std::fmt::Debug for PollDesc<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PollDesc")
+            .field("fd", &self.fd())
+            .field("info", &self.info.load())
+            .field("read", &self.read.state())
+            .field("write", &self.write.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> PollDesc<P> {
+    /// A descriptor that has had no life yet.
+    pub fn new(index: u32) -> PollDesc<P> {
+        PollDesc {
+            index,
+            fd: P::AtomicU32::new(u32::MAX),
+            life: P::AtomicU32::new(0),
+            info: Info::new(),
+            read: Slot::new(),
+            write: Slot::new(),
+            inner: P::Mutex::new(Inner::default()),
+        }
+    }
+
+    /// The file of this life.
+    pub fn fd(&self) -> RawFd {
+        self.fd.load(Relaxed).cast_signed()
+    }
+
+    /// The number of this life, which its kernel events carry.
+    pub fn life(&self) -> u32 {
+        self.life.load(Acquire)
+    }
+
+    fn slot(&self, mode: Mode) -> &Slot<P> {
+        match mode {
+            Mode::Read => &self.read,
+            Mode::Write => &self.write,
+        }
+    }
+
+    fn trace(&self, kernel: &P::Kernel, mode: Mode, change: Change) {
+        if change.from != change.to {
+            kernel.trace(Event::Slot {
+                fd: self.fd(),
+                mode,
+                from: change.from,
+                to: change.to,
+            });
+        }
+    }
+
+    // ---- a life ------------------------------------------------------------------------------------
+
+    /// Begins a life (T8). The caller owns the descriptor and has not registered the file yet.
+    ///
+    /// # Panics
+    /// S14: when a waiter of the previous life is still in a slot.
+    pub fn open(&self, fd: RawFd) {
+        let mut inner = self.inner.lock();
+        // Life 0 is never given out: it is the tag of events that carry none.
+        let life = self.life.load(Relaxed).max(1);
+        self.life.store(life, Release);
+        self.fd.store(fd.cast_unsigned(), Relaxed);
+        for mode in [Mode::Read, Mode::Write] {
+            // A stale event may have left `Ready` behind; reset panics on anything worse.
+            let _ = self.slot(mode).reset();
+        }
+        let Inner {
+            closing,
+            read,
+            write,
+        } = &mut *inner;
+        *closing = false;
+        for deadline in [read, write] {
+            assert!(
+                deadline.timer.is_none(),
+                "S13: a new life of fd {fd} has an armed timer"
+            );
+            deadline.at = 0;
+            deadline.generation += 1;
+        }
+        self.info.publish_new_life(inner.snapshot(life));
+    }
+
+    /// Tears the life down: releases both waiters for good and stops the timers. Exactly once a life.
+    ///
+    /// # Panics
+    /// S13: when it was done already.
+    pub fn evict(&self, kernel: &P::Kernel, timers: &dyn DeadlineTimers) -> Released {
+        let mut inner = self.inner.lock();
+        assert!(!inner.closing, "S13: fd {} is evicted twice", self.fd());
+        kernel.trace(Event::Evict { fd: self.fd() });
+        let Inner {
+            closing,
+            read,
+            write,
+        } = &mut *inner;
+        *closing = true;
+        for deadline in [read, write] {
+            deadline.generation += 1;
+            if let Some(id) = deadline.timer.take() {
+                timers.disarm(id);
+            }
+        }
+        self.info.publish(inner.snapshot(self.life()));
+        self.cancel(kernel, true, true)
+    }
+
+    /// Ends the life: from here on no event of it fits. The caller has evicted and deregistered it, and
+    /// nobody holds a reference.
+    ///
+    /// # Panics
+    /// S13, S14: when the life was not evicted or a waiter is still there.
+    pub fn end(&self) {
+        let inner = self.inner.lock();
+        assert!(
+            inner.closing,
+            "S13: fd {} ends without being evicted",
+            self.fd()
+        );
+        for mode in [Mode::Read, Mode::Write] {
+            let _ = self.slot(mode).reset();
+        }
+        self.bump_life(&inner);
+    }
+
+    /// Ends a life whose registration with the kernel failed: nothing can be in flight (S34).
+    pub fn abandon(&self) {
+        let inner = self.inner.lock();
+        self.bump_life(&inner);
+    }
+
+    fn bump_life(&self, inner: &Inner) {
+        let life = (self.life() + 1) & LIFE_MAX;
+        self.life.store(life, Release);
+        self.info.publish(inner.snapshot(life));
+    }
+
+    // ---- the wait path -----------------------------------------------------------------------------
+
+    /// Starts an operation: refuses when it could not wait, and discards an old edge (T7). The caller
+    /// holds the descriptor's lock for this direction and makes a system call next (S6).
+    ///
+    /// # Errors
+    /// Closing, deadline passed, or not pollable.
+    #[inline]
+    pub fn reset(&self, kernel: &P::Kernel, mode: Mode) -> Result<(), PollError> {
+        self.info.load().check(mode)?;
+        if let Some(change) = self.slot(mode).reset() {
+            self.trace(kernel, mode, change);
+        }
+        Ok(())
+    }
+
+    /// Begins a wait: T1, or T2 and the re-check.
+    ///
+    /// # Errors
+    /// Closing, deadline passed, or not pollable; then the slot is left.
+    ///
+    /// # Panics
+    /// S2: on a second consumer.
+    pub fn begin(&self, kernel: &P::Kernel, mode: Mode) -> Result<Begin, PollError> {
+        self.info.load().check(mode)?;
+        let (change, enter) = self.slot(mode).enter();
+        self.trace(kernel, mode, change);
+        match enter {
+            Enter::Ready => Ok(Begin::Ready),
+            Enter::Wait => {
+                // F1, partner of F2 in `cancel`: `Wait` is visible before the summary is read.
+                P::fence(SeqCst);
+                match self.info.load().check(mode) {
+                    Ok(()) => Ok(Begin::Park),
+                    // An edge that came meanwhile wins over the cancellation.
+                    Err(error) => match self.finish(kernel, mode) {
+                        true => Ok(Begin::Ready),
+                        false => Err(error),
+                    },
+                }
+            }
+        }
+    }
+
+    /// T3: parks goroutine `g`, which has begun a wait and no longer runs. False when it was released
+    /// meanwhile and must run on. The caller adds one waiter after, not before, a true.
+    pub fn commit(&self, kernel: &P::Kernel, mode: Mode, g: u32) -> bool {
+        match self.slot(mode).park(g) {
+            Some(change) => {
+                self.trace(kernel, mode, change);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// T4: ends a wait. True when an edge ended it.
+    pub fn finish(&self, kernel: &P::Kernel, mode: Mode) -> bool {
+        let (change, ready) = self.slot(mode).leave();
+        self.trace(kernel, mode, change);
+        ready
+    }
+
+    /// Whether an operation may go on waiting.
+    ///
+    /// # Errors
+    /// Closing, deadline passed, or not pollable.
+    pub fn check(&self, mode: Mode) -> Result<(), PollError> {
+        self.info.load().check(mode)
+    }
+
+    // ---- the poll loop -----------------------------------------------------------------------------
+
+    /// Takes an event of the kernel (T5). Nothing happens when the event is of another life (S8).
+    ///
+    /// The test of the life and the edge are two steps, so a *spurious* `Ready` can reach the next
+    /// life. It is harmless, because every consumer retries its system call; the error bit is guarded
+    /// by the life number inside the summary word and cannot leak this way.
+    pub fn event(
+        &self,
+        kernel: &P::Kernel,
+        life: u32,
+        read: bool,
+        write: bool,
+        error: bool,
+    ) -> Released {
+        if self.life() != life {
+            return Released::default();
+        }
+        self.info.set_event_error(life, error);
+        let edge = |mode: Mode| {
+            let (change, g) = self.slot(mode).edge();
+            self.trace(kernel, mode, change);
+            g
+        };
+        Released {
+            read: if read { edge(Mode::Read) } else { None },
+            write: if write { edge(Mode::Write) } else { None },
+        }
+    }
+
+    // ---- deadlines ---------------------------------------------------------------------------------
+
+    /// Sets deadlines. `at` is 0 for none, positive for absolute nanoseconds, negative for a time that
+    /// has passed, which releases current waiters. Silently nothing on a closing descriptor.
+    pub fn set_deadline(
+        &self,
+        kernel: &P::Kernel,
+        timers: &dyn DeadlineTimers,
+        which: Deadlines,
+        at: i64,
+    ) -> Released {
+        let mut inner = self.inner.lock();
+        if inner.closing {
+            return Released::default();
+        }
+        let (old_read, old_write) = (inner.read.at, inner.write.at);
+        let was_combined = inner.is_combined();
+        let at = at.max(-1);
+        for (mode, deadline, other) in [
+            (Mode::Read, Deadlines::Read, Deadlines::Write),
+            (Mode::Write, Deadlines::Write, Deadlines::Read),
+        ] {
+            if which != other {
+                debug_assert!(which == deadline || which == Deadlines::Both);
+                kernel.trace(Event::Deadline {
+                    fd: self.fd(),
+                    mode,
+                    at_ns: at,
+                });
+                match mode {
+                    Mode::Read => inner.read.at = at,
+                    Mode::Write => inner.write.at = at,
+                }
+            }
+        }
+        self.info.publish(inner.snapshot(self.life()));
+
+        let combined = inner.is_combined();
+        let kind = if combined {
+            Deadlines::Both
+        } else {
+            Deadlines::Read
+        };
+        // Breaking or making the combination changes what the read timer is for, so it counts as a
+        // change even when the read deadline stays (the combined timer is validated by the read
+        // generation alone).
+        let read_changed = inner.read.at != old_read || combined != was_combined;
+        let read_wanted = inner.read.at > 0;
+        self.retime(timers, &mut inner.read, read_changed, read_wanted, kind);
+        let write_changed = inner.write.at != old_write || combined != was_combined;
+        let write_wanted = inner.write.at > 0 && !combined;
+        self.retime(
+            timers,
+            &mut inner.write,
+            write_changed,
+            write_wanted,
+            Deadlines::Write,
+        );
+
+        self.cancel(kernel, inner.read.at < 0, inner.write.at < 0)
+    }
+
+    /// Brings one timer in line with its deadline.
+    fn retime(
+        &self,
+        timers: &dyn DeadlineTimers,
+        deadline: &mut Deadline,
+        changed: bool,
+        wanted: bool,
+        which: Deadlines,
+    ) {
+        match deadline.timer {
+            Some(_) if !changed => return,
+            None if !wanted => return,
+            None => {}
+            Some(id) => {
+                // A callback of the old setting may be on its way: it finds another generation.
+                deadline.generation += 1;
+                deadline.timer = None;
+                timers.disarm(id);
+            }
+        }
+        if wanted {
+            let when = deadline.at.unsigned_abs();
+            let job = DeadlineJob {
+                pd: self.index,
+                generation: deadline.generation,
+                which,
+            };
+            deadline.timer = Some(timers.arm(when, job));
+        }
+    }
+
+    /// A timer is due. Nothing happens when it is of an earlier setting or an earlier life (S10).
+    ///
+    /// # Panics
+    /// S11: when the generation fits but the deadline does not.
+    pub fn expire(&self, kernel: &P::Kernel, job: DeadlineJob) -> Released {
+        let mut inner = self.inner.lock();
+        let current = match job.which {
+            Deadlines::Write => inner.write.generation,
+            Deadlines::Read | Deadlines::Both => inner.read.generation,
+        };
+        if current != job.generation {
+            return Released::default();
+        }
+        let (read, write) = (job.which != Deadlines::Write, job.which != Deadlines::Read);
+        for (mode, fires) in [(Mode::Read, read), (Mode::Write, write)] {
+            if !fires {
+                continue;
+            }
+            let deadline = match mode {
+                Mode::Read => &mut inner.read,
+                Mode::Write => &mut inner.write,
+            };
+            assert!(
+                deadline.at > 0,
+                "S11: {job:?} fires with deadline {}",
+                deadline.at
+            );
+            let armed = deadline.timer.is_some() || job.which == Deadlines::Both;
+            assert!(armed, "S11: {job:?} fires and was not armed");
+            deadline.at = -1;
+            kernel.trace(Event::Expired {
+                fd: self.fd(),
+                mode,
+            });
+        }
+        self.info.publish(inner.snapshot(self.life()));
+        self.cancel(kernel, read, write)
+    }
+
+    /// T6 on the chosen slots. The caller holds the lock and has published its reason.
+    fn cancel(&self, kernel: &P::Kernel, read: bool, write: bool) -> Released {
+        if !(read || write) {
+            return Released::default();
+        }
+        // F2, partner of F1 in `begin`: the summary is visible before the slot is read.
+        P::fence(SeqCst);
+        let release = |mode: Mode| {
+            let (change, g) = self.slot(mode).cancel();
+            self.trace(kernel, mode, change);
+            g
+        };
+        Released {
+            read: if read { release(Mode::Read) } else { None },
+            write: if write { release(Mode::Write) } else { None },
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The summary word of a poll descriptor: what the wait path and the poll loop may know without the
+//! lock.
+//!
+//! | bits | meaning | written by |
+//! |---|---|---|
+//! | 0 | closing | [`publish`](Info::publish), under the descriptor's lock |
+//! | 1 | event error: the kernel reported `ERR` and nothing else | [`set_event_error`](Info::set_event_error), lock-free, by the poll loop |
+//! | 2 | the read deadline has passed | `publish` |
+//! | 3 | the write deadline has passed | `publish` |
+//! | 12..32 | the life number of the descriptor | `publish` |
+//!
+//! Everything but bit 1 is a copy of what the lock guards (S12). Bit 1 lives only here, and is refused
+//! when the event's life is not the word's (S9): an error harvested before a close must not poison the
+//! next file in the same object (golang/go#59545).
+
+use std::fmt;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+use crate::platform::{Atomic, Primitives};
+use crate::trace::Mode;
+
+const CLOSING: u32 = 1;
+const EVENT_ERROR: u32 = 1 << 1;
+const READ_EXPIRED: u32 = 1 << 2;
+const WRITE_EXPIRED: u32 = 1 << 3;
+const LIFE_SHIFT: u32 = 12;
+/// Width of a life number, here and in the user data of kernel events.
+pub const LIFE_BITS: u32 = 20;
+/// Largest life number.
+pub const LIFE_MAX: u32 = (1 << LIFE_BITS) - 1;
+
+const _: () = assert!(
+    LIFE_SHIFT + LIFE_BITS == 32,
+    "the life number fills the word"
+);
+const _: () = assert!(
+    (CLOSING | EVENT_ERROR | READ_EXPIRED | WRITE_EXPIRED) & (LIFE_MAX << LIFE_SHIFT) == 0,
+    "no flag is part of the life number"
+);
+
+/// Why an operation on a descriptor cannot wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollError {
+    /// The descriptor is being closed.
+    Closing,
+    /// The deadline of this direction has passed.
+    Timeout,
+    /// The kernel said that the file cannot be polled.
+    NotPollable,
+}
+
+impl fmt::Display for PollError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PollError::Closing => "closing",
+            PollError::Timeout => "deadline passed",
+            PollError::NotPollable => "not pollable",
+        })
+    }
+}
+
+/// One value of the summary word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot(u32);
+
+impl Snapshot {
+    /// The word for these facts, without an event error.
+    pub fn new(life: u32, closing: bool, read_expired: bool, write_expired: bool) -> Snapshot {
+        assert!(
+            life <= LIFE_MAX,
+            "life number {life} is wider than {LIFE_BITS} bits"
+        );
+        let flag = |on: bool, bit: u32| if on { bit } else { 0 };
+        Snapshot(
+            life << LIFE_SHIFT
+                | flag(closing, CLOSING)
+                | flag(read_expired, READ_EXPIRED)
+                | flag(write_expired, WRITE_EXPIRED),
+        )
+    }
+
+    /// The life number.
+    pub fn life(self) -> u32 {
+        self.0 >> LIFE_SHIFT
+    }
+
+    fn is(self, bit: u32) -> bool {
+        self.0 & bit != 0
+    }
+
+    /// This word with the event error of another one.
+    fn with_error_of(self, other: Snapshot) -> Snapshot {
+        Snapshot(self.0 & !EVENT_ERROR | other.0 & EVENT_ERROR)
+    }
+
+    /// Whether an operation of this direction may wait. Closing outranks a timeout. Writers are not
+    /// told of an event error: the system call that follows gives a better one.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn check(self, mode: Mode) -> Result<(), PollError> {
+        let expired = match mode {
+            Mode::Read => READ_EXPIRED,
+            Mode::Write => WRITE_EXPIRED,
+        };
+        if self.is(CLOSING) {
+            Err(PollError::Closing)
+        } else if self.is(expired) {
+            Err(PollError::Timeout)
+        } else if mode == Mode::Read && self.is(EVENT_ERROR) {
+            Err(PollError::NotPollable)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "life {}", self.life())?;
+        let flags = [
+            (CLOSING, "closing"),
+            (EVENT_ERROR, "event error"),
+            (READ_EXPIRED, "read expired"),
+            (WRITE_EXPIRED, "write expired"),
+        ];
+        flags
+            .iter()
+            .filter(|(bit, _)| self.is(*bit))
+            .try_for_each(|(_, name)| write!(f, ", {name}"))
+    }
+}
+
+/// The word. See the module documentation.
+#[derive(Debug)]
+pub(crate) struct Info<P: Primitives> {
+    word: P::AtomicU32,
+}
+
+impl<P: Primitives> Info<P> {
+    /// Life 0, no flags.
+    pub(crate) fn new() -> Info<P> {
+        Info {
+            word: P::AtomicU32::new(0),
+        }
+    }
+
+    /// The word as it is now. O3's reader calls it after fence F1; elsewhere the acquire edges of the
+    /// slot (O2) bring the word along.
+    #[inline]
+    pub(crate) fn load(&self) -> Snapshot {
+        Snapshot(self.word.load(Relaxed))
+    }
+
+    /// Writes everything but the event error, which is kept. The caller holds the descriptor's lock.
+    pub(crate) fn publish(&self, facts: Snapshot) {
+        self.update(|old| Some(facts.with_error_of(old)));
+    }
+
+    /// Writes everything and forgets the event error: a new life begins.
+    pub(crate) fn publish_new_life(&self, facts: Snapshot) {
+        self.update(|_| Some(facts));
+    }
+
+    /// Records or clears an event error that was seen by an event of `life`. Refused when the word is
+    /// of another life (S9).
+    pub(crate) fn set_event_error(&self, life: u32, error: bool) {
+        self.update(|old| {
+            if old.life() != life || old.is(EVENT_ERROR) == error {
+                return None;
+            }
+            Some(Snapshot(old.0 ^ EVENT_ERROR))
+        });
+    }
+
+    /// The only CAS loop. `None` leaves the word alone.
+    fn update(&self, step: impl Fn(Snapshot) -> Option<Snapshot>) {
+        let mut word = self.word.load(Acquire);
+        while let Some(next) = step(Snapshot(word)) {
+            match self.word.compare_exchange(word, next.0, AcqRel, Acquire) {
+                Ok(_) => return,
+                Err(found) => word = found,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::Os;
+
+    #[test]
+    fn closing_outranks_timeout_and_only_readers_hear_of_event_errors() {
+        use Mode::{Read, Write};
+        use PollError::{Closing, NotPollable, Timeout};
+        let facts = |closing, read, write| Snapshot::new(5, closing, read, write);
+        let error = Snapshot(facts(false, false, false).0 | EVENT_ERROR);
+        let cases = [
+            (facts(false, false, false), Ok(()), Ok(())),
+            (facts(true, true, true), Err(Closing), Err(Closing)),
+            (facts(false, true, false), Err(Timeout), Ok(())),
+            (facts(false, false, true), Ok(()), Err(Timeout)),
+            (error, Err(NotPollable), Ok(())),
+        ];
+        for (snapshot, read, write) in cases {
+            assert_eq!(snapshot.check(Read), read, "{snapshot:?}");
+            assert_eq!(snapshot.check(Write), write, "{snapshot:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_error_of_another_life_changes_nothing() {
+        let info = Info::<Os>::new();
+        info.publish_new_life(Snapshot::new(7, false, false, false));
+        for stale in [0, 6, 8, LIFE_MAX] {
+            info.set_event_error(stale, true);
+            assert_eq!(info.load().check(Mode::Read), Ok(()), "life {stale}");
+        }
+        info.set_event_error(7, true);
+        assert_eq!(info.load().check(Mode::Read), Err(PollError::NotPollable));
+        info.set_event_error(7, false);
+        assert_eq!(
+            info.load().check(Mode::Read),
+            Ok(()),
+            "an event error is not sticky"
+        );
+    }
+
+    #[test]
+    fn publishing_keeps_the_event_error_and_a_new_life_forgets_it() {
+        let info = Info::<Os>::new();
+        info.publish_new_life(Snapshot::new(7, false, false, false));
+        info.set_event_error(7, true);
+        info.publish(Snapshot::new(7, false, false, true));
+        assert_eq!(info.load().check(Mode::Read), Err(PollError::NotPollable));
+        info.publish_new_life(Snapshot::new(8, false, false, false));
+        assert_eq!(info.load().check(Mode::Read), Ok(()));
+    }
+}

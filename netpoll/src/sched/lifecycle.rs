@@ -1,0 +1,75 @@
+//! Starting the runtime's threads and ending them.
+
+use std::io;
+use std::sync::atomic::Ordering::AcqRel;
+
+use super::shared::Shared;
+use crate::goroutine::install_for_thread;
+use crate::platform::{Atomic, Lock, Platform, Thread};
+
+impl<P: Platform> Shared<P> {
+    /// Starts the first workers and sysmon.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        for index in 0..self.worker_count() {
+            self.start_worker(index as u32)?;
+        }
+        let shared = self.arc();
+        let body = Box::new(move || shared.run_sysmon());
+        let thread = P::spawn("netpoll-sysmon".to_string(), body)?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    /// Starts the next worker's thread.
+    pub(super) fn start_worker(&self, index: u32) -> io::Result<()> {
+        let shared = self.arc();
+        let body = Box::new(move || {
+            // Without the report an overflow still dies at the guard, only without a name: a failure
+            // to install it is no reason not to run.
+            let _guard = install_for_thread();
+            shared.run_worker(index);
+        });
+        // It counts before it runs: who counts sleepers must not see more than there are workers.
+        self.sched.lock().started = index as usize + 1;
+        match P::spawn(format!("netpoll-w{index}"), body) {
+            Ok(thread) => {
+                self.threads.lock().push(thread);
+                Ok(())
+            }
+            Err(error) => {
+                self.sched.lock().started = index as usize;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends all threads. Workers end when the goroutine that they run parks or ends; what is parked
+    /// stays where it is and is never unwound.
+    pub(crate) fn shut_down(&self) {
+        if self.shutdown.swap(1, AcqRel) != 0 {
+            return;
+        }
+        for worker in &self.workers {
+            self.notify(worker);
+        }
+        self.sysmon.wake();
+        self.pool.shutdown();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        // A goroutine that drops its own runtime cannot wait for the worker that it runs on.
+        if self.current_g().is_none() {
+            threads.into_iter().for_each(Thread::join);
+            self.drop_unstarted();
+        }
+    }
+
+    /// Drops the goroutines that never ran; whoever waits for one of them learns it.
+    fn drop_unstarted(&self) {
+        let mut unstarted: Vec<u32> = self.sched.lock().global.drain(..).collect();
+        for worker in &self.workers {
+            unstarted.extend(worker.runq.drain());
+        }
+        for g in unstarted {
+            self.end_g(g);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The blocking pool: threads for calls that block the thread.
+//!
+//! A job runs as a goroutine of its own, on a stack of the arena, on a thread that runs nothing else
+//! meanwhile: when the job parks, the thread sleeps. So code in `blocking` finds its runtime, its clock
+//! and its locks like any goroutine, on every platform.
+//!
+//! Threads are started as jobs come, up to a limit; a thread that has had no job for a while ends.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use super::g::{POOL, Status};
+use super::shared::{Bell, Shared, shut_down_error};
+use crate::goroutine::{Commit, Resumed};
+use crate::ops::Task;
+use crate::platform::{Kernel, Lock, Platform, Primitives};
+use crate::trace::Event;
+
+/// How long a thread waits for its next job, in nanoseconds.
+const KEEP_NS: u64 = 10_000_000_000;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// How a pool thread is reached. Two bells, because a ring that came too late for one purpose must not
+/// be taken for the other.
+struct Bells<P: Primitives> {
+    /// There is a job.
+    job: Bell<P>,
+    /// The thread's goroutine is runnable: rung exactly once a park.
+    runnable: Bell<P>,
+}
+
+struct State<P: Primitives> {
+    queue: VecDeque<Job>,
+    /// Per thread number: how to reach it while it lives.
+    bells: Vec<Option<Arc<Bells<P>>>>,
+    /// Numbers of threads that wait for a job, the latest last: it has the warmest caches.
+    idle: Vec<usize>,
+}
+
+/// See the module documentation.
+pub struct Pool<P: Primitives> {
+    state: P::Mutex<State<P>>,
+}
+
+impl<P: Primitives> std::fmt::Debug for Pool<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+impl<P: Primitives> Pool<P> {
+    /// No threads.
+    pub(super) fn new() -> Pool<P> {
+        let state = State {
+            queue: VecDeque::new(),
+            bells: Vec::new(),
+            idle: Vec::new(),
+        };
+        Pool {
+            state: P::Mutex::new(state),
+        }
+    }
+
+    fn bells(&self, thread: u32) -> Arc<Bells<P>> {
+        let state = self.state.lock();
+        state.bells[thread as usize]
+            .clone()
+            .expect("a pool thread with a goroutine lives")
+    }
+
+    /// The goroutine of this thread is runnable again.
+    pub(super) fn resume(&self, thread: u32) {
+        self.bells(thread).runnable.ring();
+    }
+
+    /// Waits, on this thread, until its goroutine is runnable again.
+    pub(super) fn wait(&self, thread: u32) {
+        self.bells(thread).runnable.wait();
+    }
+
+    /// Wakes all threads so that they see that the runtime shuts down. Jobs not begun are dropped.
+    pub(super) fn shutdown(&self) {
+        let (bells, dropped) = {
+            let mut state = self.state.lock();
+            let bells: Vec<_> = state
+                .idle
+                .iter()
+                .filter_map(|&i| state.bells[i].clone())
+                .collect();
+            (bells, std::mem::take(&mut state.queue))
+        };
+        drop(dropped);
+        bells.iter().for_each(|bells| bells.job.ring());
+    }
+}
+
+impl<P: Platform> Shared<P> {
+    /// Gives a job to the pool.
+    pub(super) fn submit_blocking(&self, job: Job) -> io::Result<()> {
+        if self.is_shut_down() {
+            return Err(shut_down_error());
+        }
+        let mut state = self.pool.state.lock();
+        state.queue.push_back(job);
+        if let Some(thread) = state.idle.pop() {
+            let bells = state.bells[thread]
+                .clone()
+                .expect("an idle pool thread lives");
+            drop(state);
+            bells.job.ring();
+            return Ok(());
+        }
+        let free = state.bells.iter().position(Option::is_none);
+        let number = free.unwrap_or(state.bells.len());
+        if number >= self.settings.pool_max {
+            // All threads are busy: the next one that is done takes the job.
+            return Ok(());
+        }
+        let bells = Arc::new(Bells {
+            job: Bell::new(),
+            runnable: Bell::new(),
+        });
+        if number == state.bells.len() {
+            state.bells.push(None);
+        }
+        state.bells[number] = Some(bells.clone());
+        let others = state.bells.iter().flatten().count() - 1;
+        drop(state);
+        let shared = self.arc();
+        let body = Box::new(move || shared.run_pool_thread(number, &bells));
+        match P::spawn(format!("netpoll-pool{number}"), body) {
+            Ok(thread) => {
+                // Pool threads are not joined: a job may block for ever.
+                drop(thread);
+                Ok(())
+            }
+            Err(error) => {
+                let mut state = self.pool.state.lock();
+                state.bells[number] = None;
+                if others == 0 {
+                    // Nobody else will take it; it is the last, since the lock order is the queue's.
+                    state.queue.pop_back();
+                    return Err(error);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn run_pool_thread(&self, number: usize, bells: &Bells<P>) {
+        loop {
+            let job = {
+                let mut state = self.pool.state.lock();
+                let job = state.queue.pop_front();
+                if job.is_none() {
+                    state.idle.push(number);
+                }
+                job
+            };
+            if let Some(job) = job {
+                self.run_blocking(number, bells, job);
+                continue;
+            }
+            let rung = !self.is_shut_down() && bells.job.wait_for(KEEP_NS);
+            let mut state = self.pool.state.lock();
+            // Whoever rang took this thread out of the idle list; otherwise it ends here.
+            if let Some(place) = state.idle.iter().position(|&other| other == number) {
+                if rung && !self.is_shut_down() {
+                    state.idle.remove(place);
+                    continue;
+                }
+                let early = !rung && !self.is_shut_down() && !state.queue.is_empty();
+                state.idle.remove(place);
+                if early {
+                    continue;
+                }
+                state.bells[number] = None;
+                return;
+            }
+        }
+    }
+
+    fn run_blocking(&self, number: usize, bells: &Bells<P>, job: Job) {
+        let home = POOL + number as u32;
+        let task = Task {
+            name: Some("blocking".into()),
+            stack_size: None,
+            body: job,
+        };
+        let index = match self.make_g(task, home) {
+            Ok(index) => index,
+            Err(error) => {
+                // The job is gone with the task; whoever waits for it learns that it did not run.
+                eprintln!("netpoll: a blocking call could not get a stack: {error}");
+                return;
+            }
+        };
+        let g = self.gs.get(index);
+        loop {
+            g.set_status(Status::Running, self.kernel.clock());
+            self.kernel.trace(Event::Run { g: g.id() });
+            match g.fiber.resume() {
+                Resumed::Done => {
+                    self.end_g(index);
+                    return;
+                }
+                Resumed::Suspended(Commit::Yield) => {}
+                Resumed::Suspended(commit) => {
+                    if self.commit_park(index, commit, self.kernel.clock()) {
+                        self.ensure_poller();
+                        bells.runnable.wait();
+                    }
+                }
+            }
+        }
+    }
+}

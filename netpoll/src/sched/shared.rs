@@ -1,0 +1,497 @@
+//! The runtime's shared part: everything that workers, sysmon, the pool and the face have in common.
+
+use std::io;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::{Arc, Weak};
+
+use super::g::{G, NOWHERE, POOL, PROXY, Status};
+use super::idle::Sched;
+use super::pool::Pool;
+use super::sysmon::Sysmon;
+use super::ticket::Ended;
+use super::timers::{Job, TimerId};
+use super::worker::Worker;
+use super::world::World;
+use crate::goroutine::{Commit, Current, Fiber, Stack, suspend, with_current};
+use crate::ops::{RuntimeOps, Task, Wake};
+use crate::platform::{Atomic, Kernel, Lock, Park, Platform, Primitives};
+use crate::poll::netpoll::Sleeper;
+use crate::poll::{DeadlineJob, DeadlineTimers, Netpoll, Released};
+use crate::table::Table;
+use crate::trace::{Event, WaitReason};
+
+/// What a runtime is made with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Workers at the start.
+    pub workers: usize,
+    /// Workers at the most, later.
+    pub workers_max: usize,
+    /// Usable bytes of a goroutine's stack.
+    pub stack_size: usize,
+    /// Threads of the blocking pool at the most.
+    pub pool_max: usize,
+}
+
+/// Free records of goroutines.
+#[derive(Debug, Default)]
+struct FreeGs {
+    list: Vec<u32>,
+    made: u32,
+}
+
+/// See the module documentation.
+pub struct Shared<P: Platform> {
+    /// The system calls and the clock.
+    pub kernel: P::Kernel,
+    /// The poller.
+    pub netpoll: Netpoll<P>,
+    /// All workers that can ever be; `Sched::started` of them have a thread.
+    pub workers: Box<[Worker<P>]>,
+    /// All goroutines.
+    pub gs: Table<G<P>>,
+    pub(super) sched: P::Mutex<Sched>,
+    pub(super) idle_count: P::AtomicU32,
+    pub(super) spinning: P::AtomicU32,
+    /// Workers below this number take new goroutines. Copy of `Sched::active`; a late look only places
+    /// a goroutine where others find it.
+    pub(super) active: P::AtomicU32,
+    /// Length of the global queue, for a look without the lock.
+    pub(super) global_length: P::AtomicU32,
+    /// 1 while the world is stopped or about to be.
+    pub(super) stopping: P::AtomicU32,
+    /// 1 once the runtime is being shut down.
+    pub(super) shutdown: P::AtomicU32,
+    pub(super) sysmon: Sysmon<P>,
+    pub(super) pool: Pool<P>,
+    pub(super) world: World<P>,
+    pub(super) settings: Settings,
+    free_gs: P::Mutex<FreeGs>,
+    ids: P::AtomicU64,
+    /// Goroutines that have begun and not ended.
+    live: P::AtomicU64,
+    pub(super) threads: P::Mutex<Vec<P::Thread>>,
+    this: Weak<Shared<P>>,
+}
+
+impl<P: Platform> std::fmt::Debug for Shared<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("workers", &self.sched.lock().active)
+            .field("goroutines", &self.live())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> Shared<P> {
+    /// The shared part, without any thread yet.
+    ///
+    /// # Errors
+    /// What the kernel says to opening the poller.
+    pub fn new(kernel: P::Kernel, settings: Settings) -> io::Result<Arc<Shared<P>>> {
+        let netpoll = Netpoll::new(&kernel)?;
+        let max = settings.workers_max;
+        let sched = Sched {
+            idle: vec![false; max],
+            granted: vec![false; max],
+            standing: vec![false; max],
+            active: settings.workers,
+            ..Sched::default()
+        };
+        Ok(Arc::new_cyclic(|this| Shared {
+            workers: (0..max).map(|index| Worker::new(index as u32)).collect(),
+            kernel,
+            netpoll,
+            gs: Table::new(),
+            sched: P::Mutex::new(sched),
+            idle_count: P::AtomicU32::new(0),
+            spinning: P::AtomicU32::new(0),
+            active: P::AtomicU32::new(settings.workers as u32),
+            global_length: P::AtomicU32::new(0),
+            stopping: P::AtomicU32::new(0),
+            shutdown: P::AtomicU32::new(0),
+            sysmon: Sysmon::new(),
+            pool: Pool::new(),
+            world: World::new(),
+            settings,
+            free_gs: P::Mutex::new(FreeGs::default()),
+            ids: P::AtomicU64::new(0),
+            live: P::AtomicU64::new(0),
+            threads: P::Mutex::new(Vec::new()),
+            this: this.clone(),
+        }))
+    }
+
+    /// A counted reference to this.
+    pub(crate) fn arc(&self) -> Arc<Shared<P>> {
+        self.this.upgrade().expect("who calls has a reference")
+    }
+
+    /// Goroutines that have begun and not ended.
+    pub fn live(&self) -> u64 {
+        self.live.load(Acquire)
+    }
+
+    /// Whether the runtime is being shut down.
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.shutdown.load(Acquire) != 0
+    }
+
+    // ---- who calls ---------------------------------------------------------------------------------
+
+    /// The goroutine of this runtime that calls, if it is one.
+    pub(crate) fn current_g(&self) -> Option<u32> {
+        let this = std::ptr::from_ref(self).cast::<()>();
+        with_current(|current| {
+            current
+                .filter(|current| Arc::as_ptr(&current.runtime).cast::<()>() == this)
+                .map(|current| current.g)
+        })
+    }
+
+    /// The worker on whose thread the caller is, if it is a goroutine of one.
+    fn here(&self) -> Option<&Worker<P>> {
+        let home = self.gs.get(self.current_g()?).home();
+        self.workers.get(home as usize)
+    }
+
+    // ---- records -----------------------------------------------------------------------------------
+
+    /// A free record.
+    pub(crate) fn allocate_g(&self) -> u32 {
+        let mut free = self.free_gs.lock();
+        if let Some(index) = free.list.pop() {
+            return index;
+        }
+        let index = free.made;
+        free.made += 1;
+        self.gs.insert(index, G::new(index));
+        index
+    }
+
+    /// Gives a record back.
+    pub(crate) fn free_g(&self, g: u32) {
+        self.gs.get(g).set_status(Status::Free, 0);
+        self.free_gs.lock().list.push(g);
+    }
+
+    /// How many records there are.
+    pub(super) fn made_gs(&self) -> u32 {
+        self.free_gs.lock().made
+    }
+
+    // ---- a goroutine's life ------------------------------------------------------------------------
+
+    /// Makes a goroutine: its record, its stack and what runs on it.
+    pub(super) fn make_g(&self, task: Task, home: u32) -> io::Result<u32> {
+        let size = task.stack_size.unwrap_or(self.settings.stack_size);
+        let stack = Stack::new(size)?;
+        let index = self.allocate_g();
+        let id = self.ids.fetch_add(1, Relaxed) + 1;
+        let g = self.gs.get(index);
+        g.begin(id, task.name.clone(), home);
+        g.set_status(Status::Runnable, 0);
+        let current = Current {
+            runtime: self.arc(),
+            g: index,
+        };
+        g.fiber
+            .put(Fiber::new(stack, current, id, task.name, task.body));
+        self.live.fetch_add(1, AcqRel);
+        self.kernel.trace(Event::Go { g: id });
+        Ok(index)
+    }
+
+    /// A goroutine has ended: gives its stack and its record back.
+    pub(super) fn end_g(&self, index: u32) {
+        let g = self.gs.get(index);
+        self.kernel.trace(Event::Done {
+            g: g.id(),
+            panicked: false,
+        });
+        drop(g.fiber.take());
+        self.live.fetch_sub(1, AcqRel);
+        self.free_g(index);
+    }
+
+    /// Puts an unstarted goroutine where some worker will find it.
+    fn submit(&self, g: u32) {
+        match self.here() {
+            Some(worker) if self.is_active(worker.index) => {
+                let overflow = worker.runq.push_next(g);
+                self.push_global(overflow);
+            }
+            _ => self.push_global(vec![g]),
+        }
+        self.wake_one();
+    }
+
+    /// Appends to the global queue.
+    pub(super) fn push_global(&self, gs: Vec<u32>) {
+        if gs.is_empty() {
+            return;
+        }
+        let mut sched = self.sched.lock();
+        sched.global.extend(gs);
+        self.global_length.store(sched.global.len() as u32, Relaxed);
+    }
+
+    /// Makes a parked goroutine runnable. The caller has taken it out of where it was parked and so
+    /// owns it; `here` is the worker on whose thread the caller runs.
+    pub(super) fn make_runnable(&self, here: Option<&Worker<P>>, index: u32) {
+        let g = self.gs.get(index);
+        let home = g.home();
+        if home == PROXY {
+            let waiter = g.proxy.lock().take().expect("a parked proxy has a waiter");
+            // True: this proxy's park had not ended, since we own the proxy (S3).
+            let ended = waiter.unpark();
+            assert!(ended, "S3: the park behind a proxy ended twice");
+            return;
+        }
+        self.kernel.trace(Event::Ready { g: g.id() });
+        if home >= POOL {
+            self.pool.resume(home - POOL);
+            return;
+        }
+        assert_ne!(
+            home, NOWHERE,
+            "goroutine #{index} is parked and has not started"
+        );
+        let worker = &self.workers[home as usize];
+        g.set_status(Status::Runnable, worker.now());
+        match here {
+            Some(here) if here.index == home => here.local.push(&self.gs, index),
+            _ => {
+                worker.inbox.push(&self.gs, index);
+                self.notify(worker);
+            }
+        }
+    }
+
+    /// Makes goroutines runnable that came out of slots, then takes them off the waiter count (S18).
+    pub(super) fn inject(&self, here: Option<&Worker<P>>, ready: &mut Vec<u32>) {
+        let count = ready.len();
+        for g in ready.drain(..) {
+            self.make_runnable(here, g);
+        }
+        self.netpoll.sub_waiters(count);
+    }
+
+    /// As [`inject`](Shared::inject), for what a descriptor's call released.
+    pub(crate) fn release(&self, here: Option<&Worker<P>>, released: Released) {
+        let mut count = 0;
+        for g in released.iter() {
+            self.make_runnable(here, g);
+            count += 1;
+        }
+        self.netpoll.sub_waiters(count);
+    }
+
+    /// [`release`](Shared::release) from wherever the caller is.
+    pub(crate) fn release_from_here(&self, released: Released) {
+        if released != Released::default() {
+            self.release(self.here(), released);
+        }
+    }
+
+    // ---- timers ------------------------------------------------------------------------------------
+
+    /// Arms a timer on the caller's worker, or on the first one.
+    pub(super) fn arm_timer(&self, when: u64, job: Job) -> TimerId {
+        let worker = self.here().unwrap_or(&self.workers[0]);
+        let (id, earliest) = worker.timers.add(worker.index, when, job);
+        if earliest {
+            self.wake_netpoller(when);
+        }
+        id
+    }
+
+    /// A timer at `when` is the earliest of its worker: whoever sleeps must not oversleep it (L8).
+    fn wake_netpoller(&self, when: u64) {
+        match self.netpoll.sleeper_for(when) {
+            Sleeper::InTime => {}
+            Sleeper::Break => self.netpoll.wake(&self.kernel),
+            Sleeper::Nobody => self.wake_one(),
+        }
+    }
+
+    /// Runs one job that is due. No timer lock is held (S25).
+    pub(super) fn run_job(&self, here: Option<&Worker<P>>, job: Job) {
+        match job {
+            Job::Deadline(job) => {
+                let released = self.netpoll.lives.get(job.pd).expire(&self.kernel, job);
+                self.release(here, released);
+            }
+            Job::Wake { g, ticket } => {
+                if self.gs.get(g).ticket.expire(ticket) == Ended::MakeRunnable {
+                    self.make_runnable(here, g);
+                }
+            }
+        }
+    }
+
+    /// The earliest timer of all workers.
+    pub(super) fn earliest_timer(&self) -> u64 {
+        let earliest = self
+            .workers
+            .iter()
+            .map(|worker| worker.timers.earliest())
+            .min();
+        earliest.expect("a runtime has a worker")
+    }
+
+    // ---- parking -----------------------------------------------------------------------------------
+
+    /// Gives the worker back until `commit` is over. The caller is goroutine `g`.
+    pub(crate) fn suspend(&self, g: u32, commit: Commit) {
+        if std::thread::panicking() {
+            // A goroutine that parks while it unwinds must keep its thread: others would run with
+            // `panicking()` true and poison locks that are none of this panic's business.
+            self.park_in_place(g, commit);
+        } else {
+            suspend(commit);
+        }
+    }
+}
+
+impl<P: Platform> DeadlineTimers for Shared<P> {
+    fn arm(&self, when: u64, job: DeadlineJob) -> TimerId {
+        self.arm_timer(when, Job::Deadline(job))
+    }
+
+    fn disarm(&self, id: TimerId) {
+        self.workers[id.worker as usize].timers.remove(id);
+    }
+}
+
+impl<P: Platform> RuntimeOps for Shared<P> {
+    fn handle(&self) -> Arc<dyn RuntimeOps> {
+        self.arc()
+    }
+
+    fn now(&self) -> u64 {
+        self.kernel.clock()
+    }
+
+    fn spawn(&self, task: Task) -> io::Result<()> {
+        if self.is_shut_down() {
+            return Err(shut_down_error());
+        }
+        let g = self.make_g(task, NOWHERE)?;
+        self.submit(g);
+        Ok(())
+    }
+
+    fn prepare_park(&self, g: u32) -> u64 {
+        self.gs.get(g).ticket.open()
+    }
+
+    fn park(&self, g: u32, ticket: u64, why: WaitReason, deadline: Option<u64>) -> Wake {
+        let timer = deadline.map(|when| self.arm_timer(when, Job::Wake { g, ticket }));
+        self.suspend(g, Commit::Park { ticket, why });
+        let wake = self.gs.get(g).ticket.finish(ticket);
+        if let (Some(id), Wake::Unparked) = (timer, wake) {
+            self.disarm(id);
+        }
+        wake
+    }
+
+    fn unpark(&self, g: u32, ticket: u64) -> bool {
+        match self.gs.get(g).ticket.unpark(ticket) {
+            Ended::Stale => false,
+            Ended::BeforeParking => true,
+            Ended::MakeRunnable => {
+                self.make_runnable(self.here(), g);
+                true
+            }
+        }
+    }
+
+    fn yield_now(&self, g: u32) {
+        self.suspend(g, Commit::Yield);
+    }
+
+    fn blocking(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        self.submit_blocking(job)
+    }
+
+    fn checkpoint(&self) {
+        self.kernel.checkpoint();
+    }
+
+    fn is_real(&self) -> bool {
+        self.kernel.is_real()
+    }
+
+    fn tcp_listen(
+        &self,
+        addr: crate::platform::SockAddr,
+        backlog: i32,
+    ) -> io::Result<Arc<dyn crate::ops::Descriptor>> {
+        crate::fd::setup::tcp_listen(&self.arc(), addr, backlog)
+    }
+
+    fn tcp_connect(
+        &self,
+        addr: crate::platform::SockAddr,
+        deadline: Option<u64>,
+    ) -> io::Result<Arc<dyn crate::ops::Descriptor>> {
+        crate::fd::setup::tcp_connect(&self.arc(), addr, deadline)
+    }
+
+    fn adopt(&self, fd: crate::platform::RawFd) -> io::Result<Arc<dyn crate::ops::Descriptor>> {
+        crate::fd::setup::adopt(&self.arc(), fd)
+    }
+}
+
+impl<P: Platform> Drop for Shared<P> {
+    fn drop(&mut self) {
+        // The last reference is gone, so nobody polls and nobody breaks (B12 of the bug museum).
+        self.netpoll.shutdown(&self.kernel);
+    }
+}
+
+/// The error of a call that a shut-down runtime refuses.
+pub(super) fn shut_down_error() -> io::Error {
+    io::Error::other("the netpoll runtime has been shut down")
+}
+
+/// A parker's token and the flag it stands for: what a thread that is no worker sleeps on.
+#[derive(Debug)]
+pub(crate) struct Bell<P: Primitives> {
+    rung: P::AtomicU32,
+    parker: P::Parker,
+}
+
+impl<P: Primitives> Bell<P> {
+    /// Not rung.
+    pub(crate) fn new() -> Bell<P> {
+        Bell {
+            rung: P::AtomicU32::new(0),
+            parker: P::Parker::new(),
+        }
+    }
+
+    /// Wakes the thread that waits, or the next one that will.
+    pub(crate) fn ring(&self) {
+        self.rung.swap(1, AcqRel);
+        self.parker.unpark();
+    }
+
+    /// Sleeps until it is rung.
+    pub(crate) fn wait(&self) {
+        while self.rung.swap(0, AcqRel) == 0 {
+            self.parker.park();
+        }
+    }
+
+    /// Sleeps until it is rung or `ns` nanoseconds have passed; false when it was not rung. May return
+    /// false early.
+    pub(super) fn wait_for(&self, ns: u64) -> bool {
+        if self.rung.swap(0, AcqRel) != 0 {
+            return true;
+        }
+        self.parker.park_timeout(ns);
+        self.rung.swap(0, AcqRel) != 0
+    }
+}

@@ -10,6 +10,7 @@ use crate::goroutine::StackSize;
 use crate::ops::{RuntimeOps, Task};
 use crate::platform::os::{OsKernel, SigquitGuard, on_sigquit};
 use crate::platform::{Kernel, Os, Platform};
+pub use crate::sched::inspect::{GoroutineState, Inspector, ParkedIo};
 use crate::sched::shared::{Bell, Settings, Shared};
 pub use crate::sched::world::{Dump, GoroutineDump};
 
@@ -233,6 +234,12 @@ impl Runtime {
         self.control.dump()
     }
 
+    /// A look into this runtime that outlives it, for checkers.
+    #[must_use]
+    pub fn inspector(&self) -> Inspector {
+        self.control.clone().inspector()
+    }
+
     /// Goroutines that have been started and have not ended.
     #[must_use]
     pub fn goroutines(&self) -> u64 {
@@ -275,6 +282,7 @@ trait Control: RuntimeOps {
     fn worker_count(&self) -> usize;
     fn set_workers(&self, count: usize) -> io::Result<()>;
     fn shutdown(&self);
+    fn inspector(self: Arc<Self>) -> Inspector;
 }
 
 impl<P: Platform> Control for Shared<P> {
@@ -312,5 +320,9 @@ impl<P: Platform> Control for Shared<P> {
 
     fn shutdown(&self) {
         Shared::shut_down(self);
+    }
+
+    fn inspector(self: Arc<Self>) -> Inspector {
+        Inspector::new(self)
     }
 }

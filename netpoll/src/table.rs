@@ -56,6 +56,11 @@ impl<T> Table<T> {
         self.chunks.get(chunk)?.get()?.get(place)?.get()
     }
 
+    /// All entries, in the order of their indices, up to the first that is missing.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        (0..).map_while(|index| self.try_get(index))
+    }
+
     /// Puts an entry at `index`, which the caller owns and has not used before.
     ///
     /// # Panics

@@ -4,7 +4,10 @@ use std::io;
 
 /// The error of an operation on a closed descriptor.
 pub(crate) fn closed_error() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "use of closed network connection")
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "use of closed network connection",
+    )
 }
 
 /// The error of an operation past its deadline.

@@ -33,7 +33,7 @@ use super::slot::{Change, Enter, Slot};
 use crate::ops::Deadlines;
 use crate::platform::{Atomic, Kernel, Lock, Platform, RawFd};
 use crate::sched::timers::TimerId;
-use crate::trace::{Event, Mode};
+use crate::trace::{Event, Mode, SlotState};
 
 /// What a descriptor's timer does when it is due: goes back to [`PollDesc::expire`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +158,11 @@ impl<P: Platform> PollDesc<P> {
     /// The number of this life, which its kernel events carry.
     pub fn life(&self) -> u32 {
         self.life.load(Acquire)
+    }
+
+    /// The state of a slot at this moment, for assertions and dumps.
+    pub fn slot_state(&self, mode: Mode) -> SlotState {
+        self.slot(mode).state()
     }
 
     fn slot(&self, mode: Mode) -> &Slot<P> {

@@ -92,6 +92,11 @@ impl<P: Platform> Lives<P> {
         Some((self.table.try_get(index)?, life))
     }
 
+    /// All descriptors that were ever made.
+    pub fn iter(&self) -> impl Iterator<Item = &PollDesc<P>> {
+        self.table.iter()
+    }
+
     /// How many descriptors are alive.
     pub fn alive(&self) -> u32 {
         let free = self.free.lock();

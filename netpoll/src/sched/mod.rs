@@ -11,12 +11,14 @@
 //!   the state word of a worker;
 //! * [`worker`] — the scheduling loop; [`find`] — where it finds work, and how it goes to sleep;
 //! * [`sysmon`] — the watchman; [`world`] — stop and start, dump, number of workers;
+//! * [`inspect`] — a look from outside, for checkers;
 //! * [`pool`] — threads for calls that block; `lifecycle` — starting and ending all threads.
 
 pub mod find;
 pub mod g;
 pub mod idle;
 pub mod inbox;
+pub mod inspect;
 mod lifecycle;
 pub mod local;
 pub mod pool;

@@ -239,6 +239,12 @@ impl Machine {
         self.files[id.0 as usize] = None;
     }
 
+    /// How many files exist.
+    #[cfg(test)]
+    pub(super) fn live_files(&self) -> usize {
+        self.files.iter().flatten().count()
+    }
+
     fn close_file(&mut self, env: &dyn Env, id: FileId) {
         for Watch { ep, fd } in std::mem::take(&mut self.file_mut(id).watches) {
             assert!(self.epoll_mut(ep).remove((fd, id)), "K3: no such item");

@@ -29,7 +29,10 @@ impl Machine {
         if kind != SockType::Stream {
             return Err(Errno::EPROTONOSUPPORT);
         }
-        self.check_number_free(env)?;
+        self.check_number_free()?;
+        if env.strikes(FaultKind::NoDescriptor) {
+            return Err(Errno::EMFILE);
+        }
         let tcp = Tcp::new(domain, self.config);
         let file = self.add_file(Object::Tcp(Box::new(tcp)));
         Ok(self.number(file))
@@ -110,7 +113,10 @@ impl Machine {
 
     pub(super) fn accept(&mut self, env: &dyn Env, fd: RawFd) -> Result<(RawFd, SockAddr), Errno> {
         self.socket_at(fd)?;
-        self.check_number_free(env)?;
+        self.check_number_free()?;
+        if env.strikes(FaultKind::NoDescriptor) {
+            return Err(Errno::EMFILE);
+        }
         let (_, tcp) = self.socket_at(fd)?;
         if tcp.state != State::Listen {
             return Err(Errno::EINVAL);

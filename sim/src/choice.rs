@@ -9,7 +9,7 @@
 //! * **C2** where there is nothing to choose (`n == 1`) nothing is recorded.
 //! * **C3** a replay that meets another question than the recorded one, or no more answers, goes on
 //!   with 0 for the rest of the run and says where that began.
-//! * **C4** the bias with which a seed chooses (the scheduling [strategy](crate::strategy), the
+//! * **C4** the bias with which a seed chooses (the scheduling strategy of `strategy.rs`, the
 //!   longest delay it uses) is drawn from the seed and not recorded: the answers are enough.
 
 use std::fmt;

@@ -2,7 +2,7 @@
 //!
 //! [`run`] executes a body on a virtual thread, with a [`SimKernel`] for its system calls and
 //! [`Sim`] for its threads, locks and atomics. Everything that could happen this way or that is a
-//! [choice](crate::choice); a run is a pure function of its choices, so any run can be repeated
+//! [choice]; a run is a pure function of its choices, so any run can be repeated
 //! exactly, from its seed or from its list.
 //!
 //! ```

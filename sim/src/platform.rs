@@ -1,6 +1,6 @@
 //! The simulated platform: `Sim`.
 //!
-//! Its primitives are those of `std` with a point of the [engine](crate::engine) before each
+//! Its primitives are those of `std` with a point of the [engine] before each
 //! operation, and blocking that the engine does. They are ordinary memory-safe objects: the values
 //! live in real atomics, so an object that outlives its run, or is used outside one, still works as
 //! long as it would not have to block.

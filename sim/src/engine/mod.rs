@@ -14,7 +14,7 @@
 //! * **E1** `runnable` holds, in ascending order, exactly the threads in state `Runnable`; the
 //!   running thread is one of them.
 //! * **E2** nothing that a run does depends on addresses, hash order, or the host's clock.
-//! * **E3** no borrow of the engine's cells is held across a switch or a call to the [`World`].
+//! * **E3** no borrow of the engine's cells is held across a switch or a call to the `World`.
 //! * **E4** a run is over when its main thread has ended, as a process is, or at the first failure.
 //!   The other threads are abandoned where they stand: their stacks are used again and what stood on
 //!   them is leaked, never dropped. Nobody can notice: only virtual threads of the same run could hold

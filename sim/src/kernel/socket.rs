@@ -145,6 +145,7 @@ impl Machine {
         let (id, tcp) = self.socket_at(fd)?;
         match (tcp.connect, tcp.state) {
             (Connect::Connected, _) => return Err(Errno::EISCONN),
+            (Connect::Disconnecting, _) => return Err(Errno::EINVAL),
             (Connect::Connecting, State::SynSent) => return Err(Errno::EALREADY),
             (Connect::Connecting, State::Closed) => {
                 // The attempt has failed: say why, and be as good as new.
@@ -202,6 +203,12 @@ impl Machine {
         let reading = how != Shutdown::Write;
         let writing = how != Shutdown::Read;
         let state = tcp.state;
+        if tcp.connect == Connect::Connecting {
+            tcp.connect = match state {
+                State::Closed => Connect::Disconnecting,
+                _ => Connect::Connected,
+            };
+        }
         match state {
             State::Closed | State::Synchronised => {
                 tcp.shut_read |= reading;

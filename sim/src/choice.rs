@@ -9,8 +9,11 @@
 //! * **C2** where there is nothing to choose (`n == 1`) nothing is recorded.
 //! * **C3** a replay that meets another question than the recorded one, or no more answers, goes on
 //!   with 0 for the rest of the run and says where that began.
-//! * **C4** the bias with which a seed chooses (the scheduling [strategy](crate::strategy), the
+//! * **C4** the bias with which a seed chooses (the scheduling strategy of `strategy.rs`, the
 //!   longest delay it uses) is drawn from the seed and not recorded: the answers are enough.
+
+use std::fmt;
+use std::str::FromStr;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -91,6 +94,28 @@ pub struct Choice {
     pub n: u32,
     /// The one that was taken, below `n`.
     pub k: u32,
+}
+
+/// `thread:1/3`: kind, the one that was taken, how many there were.
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}/{}", self.kind.name(), self.k, self.n)
+    }
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Choice, String> {
+        let parse = || {
+            let (kind, numbers) = text.split_once(':')?;
+            let (k, n) = numbers.split_once('/')?;
+            let kind = ChoiceKind::from_name(kind)?;
+            let (k, n) = (k.parse().ok()?, n.parse().ok()?);
+            (k < n && n > 1).then_some(Choice { kind, n, k })
+        };
+        parse().ok_or_else(|| format!("`{text}` is not a choice such as `thread:1/3`"))
+    }
 }
 
 /// Where choices come from.
@@ -311,5 +336,22 @@ mod tests {
             assert_eq!(ChoiceKind::from_name(kind.name()), Some(kind));
         }
         assert_eq!(ChoiceKind::from_name("weather"), None);
+    }
+
+    #[test]
+    fn a_choice_is_read_back_from_its_text() {
+        for choice in ask(Source::Seed(3)).0 {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        for wrong in [
+            "",
+            "thread",
+            "thread:3/3",
+            "thread:0/1",
+            "weather:0/2",
+            "thread:x/2",
+        ] {
+            assert!(wrong.parse::<Choice>().is_err(), "{wrong}");
+        }
     }
 }

@@ -20,7 +20,7 @@ pub enum FaultKind {
     ConnAborted,
     /// `write` takes fewer bytes than there is room for.
     ShortWrite,
-    /// A descriptor cannot be had: `EMFILE`, without effect on later calls.
+    /// `socket` or `accept4` returns `EMFILE`, without effect on later calls.
     NoDescriptor,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`run`] executes a body on a virtual thread, with a [`SimKernel`] for its system calls and
 //! [`Sim`] for its threads, locks and atomics. Everything that could happen this way or that is a
-//! [choice](crate::choice); a run is a pure function of its choices, so any run can be repeated
+//! [choice]; a run is a pure function of its choices, so any run can be repeated
 //! exactly, from its seed or from its list.
 //!
 //! ```
@@ -61,6 +61,8 @@ pub struct SimConfig {
     pub workers: usize,
     /// The run is given up after this many steps.
     pub step_limit: u64,
+    /// The run is given up when everybody waits and nothing happens before this virtual time.
+    pub time_limit_ns: u64,
     /// How much of the run is recorded.
     pub record: Keep,
     /// Sizes and limits of the simulated network.
@@ -77,6 +79,7 @@ impl SimConfig {
             faults: Faults::none(),
             workers: 2,
             step_limit: 10_000_000,
+            time_limit_ns: 1_800_000_000_000,
             record: Keep::All,
             net: NetConfig::default(),
         }
@@ -146,6 +149,7 @@ where
         granularity: config.granularity,
         faults: config.faults,
         step_limit: config.step_limit,
+        time_limit_ns: config.time_limit_ns,
         world: Some(Arc::new(kernel.clone())),
     };
     let for_body = kernel.clone();

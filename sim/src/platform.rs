@@ -1,6 +1,6 @@
 //! The simulated platform: `Sim`.
 //!
-//! Its primitives are those of `std` with a point of the [engine](crate::engine) before each
+//! Its primitives are those of `std` with a point of the [engine] before each
 //! operation, and blocking that the engine does. They are ordinary memory-safe objects: the values
 //! live in real atomics, so an object that outlives its run, or is used outside one, still works as
 //! long as it would not have to block.
@@ -44,7 +44,7 @@ impl Primitives for Sim {
     }
 
     fn spawn(name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<SimThread> {
-        let id = engine::expect("starting a thread", |engine| engine.spawn(&name, body));
+        let id = engine::inside("starting a thread", |engine| engine.spawn(&name, body));
         Ok(SimThread(id))
     }
 
@@ -170,7 +170,7 @@ impl<T: Send + 'static> Lock<T> for SimMutex<T> {
     fn lock(&self) -> SimGuard<'_, T> {
         atomic_point();
         while self.locked.swap(true, Ordering::Acquire) {
-            engine::expect("waiting for a lock", |engine| {
+            engine::inside("waiting for a lock", |engine| {
                 self.contended.store(true, Ordering::Relaxed);
                 let on = BlockedOn::Lock(self.number.get(engine));
                 let _ = engine.block(on, NEVER);
@@ -279,7 +279,7 @@ impl SimParker {
             assert!(take(), "parking is possible only inside a simulated run");
             return;
         };
-        engine::expect("parking", |engine| {
+        engine::inside("parking", |engine| {
             while !take() {
                 if engine.strikes(FaultKind::SpuriousWake) {
                     return;
@@ -309,7 +309,7 @@ pub struct SimThread(ThreadId);
 
 impl Thread for SimThread {
     fn join(self) {
-        engine::expect("waiting for a thread", |engine| engine.join(self.0));
+        engine::inside("waiting for a thread", |engine| engine.join(self.0));
     }
 }
 

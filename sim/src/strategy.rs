@@ -129,3 +129,53 @@ impl Pct {
         self.priorities[usize::from(thread)] = self.lowest;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_core::SeedableRng;
+
+    fn pct(priorities: &[i64], changes: &[u32]) -> Strategy {
+        let policy = Policy::Pct(Pct {
+            priorities: priorities.to_vec(),
+            lowest: 0,
+            points: 0,
+            changes: changes.to_vec(),
+        });
+        let rng = ChaCha8Rng::from_seed([0; 32]);
+        Strategy { rng, policy }
+    }
+
+    #[test]
+    fn pct_runs_the_highest_priority_until_a_change_point_demotes_it() {
+        let mut strategy = pct(&[5, 9, 7], &[2]);
+        let runnable = [0, 1, 2];
+        // Thread 1 runs, and stays until the third point; then thread 2 is next after it.
+        let picks = [0; 4].map(|_| strategy.pick(PointKind::Call, &runnable, 1));
+        assert_eq!(picks, [0, 0, 1, 1]);
+        // With thread 2 blocked, thread 0 is the highest.
+        assert_eq!(strategy.pick(PointKind::Blocked, &[0, 1], 0), 0);
+    }
+
+    #[test]
+    fn pct_lets_others_go_first_when_a_thread_yields() {
+        let mut strategy = pct(&[5, 9], &[]);
+        assert_eq!(strategy.pick(PointKind::Yield, &[0, 1], 0), 0);
+        // Now thread 0 runs, and yields to the thread that yielded to it.
+        assert_eq!(strategy.pick(PointKind::Yield, &[0, 1], 1), 0);
+    }
+
+    #[test]
+    fn every_policy_is_picked_by_some_seed_and_stays_in_range() {
+        let mut sticky = 0;
+        for seed in 0..200 {
+            let mut strategy = Strategy::from_seed(ChaCha8Rng::from_seed([seed; 32]));
+            (0..5).for_each(|_| strategy.thread_born());
+            sticky += usize::from(matches!(strategy.policy, Policy::Sticky { .. }));
+            for point in [PointKind::Call, PointKind::Yield, PointKind::Blocked] {
+                assert!(strategy.pick(point, &[0, 2, 4], 1) < 3);
+            }
+        }
+        assert!((100..190).contains(&sticky), "{sticky}");
+    }
+}

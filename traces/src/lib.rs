@@ -13,5 +13,5 @@ mod record;
 mod recorder;
 pub mod text;
 
-pub use record::{BlockedOn, Entry, Record, ThreadId, WorldEvent};
+pub use record::{BlockedOn, Entry, Readiness, Record, ThreadId, WorldEvent};
 pub use recorder::{Keep, Recorder, Trace};

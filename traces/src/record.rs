@@ -95,7 +95,8 @@ const READINESS: [(u32, &str); 6] = [
 ];
 
 /// Prints a readiness mask: `IN|RDHUP`, or `nothing`.
-struct Readiness(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness(pub u32);
 
 impl fmt::Display for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,7 +14,7 @@
 //! * **E1** `runnable` holds, in ascending order, exactly the threads in state `Runnable`; the
 //!   running thread is one of them.
 //! * **E2** nothing that a run does depends on addresses, hash order, or the host's clock.
-//! * **E3** no borrow of the engine's cells is held across a switch or a call to the [`World`].
+//! * **E3** no borrow of the engine's cells is held across a switch or a call to the `World`.
 //! * **E4** a run is over when its main thread has ended, as a process is, or at the first failure.
 //!   The other threads are abandoned where they stand: their stacks are used again and what stood on
 //!   them is leaked, never dropped. Nobody can notice: only virtual threads of the same run could hold
@@ -77,6 +77,7 @@ pub(crate) struct EngineConfig {
     pub(crate) granularity: Granularity,
     pub(crate) faults: Faults,
     pub(crate) step_limit: u64,
+    pub(crate) time_limit_ns: u64,
     pub(crate) world: Option<Arc<dyn World>>,
 }
 
@@ -107,6 +108,8 @@ pub(crate) struct Engine {
     deadline_ns: Cell<u64>,
     steps: Cell<u64>,
     step_limit: u64,
+    /// The clock does not jump beyond this.
+    time_limit_ns: u64,
     /// The step at which the running thread took over.
     slice_start: Cell<u64>,
     granularity: Granularity,
@@ -136,7 +139,7 @@ pub(crate) fn with<R>(f: impl FnOnce(Option<&Engine>) -> R) -> R {
 /// # Panics
 /// Outside a run.
 #[track_caller]
-pub(crate) fn expect<R>(doing: &str, f: impl FnOnce(&Engine) -> R) -> R {
+pub(crate) fn inside<R>(doing: &str, f: impl FnOnce(&Engine) -> R) -> R {
     with(|engine| match engine {
         Some(engine) => f(engine),
         None => panic!("{doing} is possible only inside a simulated run"),
@@ -154,6 +157,7 @@ impl Engine {
             deadline_ns: Cell::new(NEVER),
             steps: Cell::new(0),
             step_limit: config.step_limit,
+            time_limit_ns: config.time_limit_ns,
             slice_start: Cell::new(0),
             granularity: config.granularity,
             faults: config.faults,
@@ -167,7 +171,7 @@ impl Engine {
         };
         let body = move || {
             if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(body)) {
-                expect("a panic", |engine| engine.panicked(payload));
+                inside("a panic", |engine| engine.panicked(payload));
             }
         };
         engine.add_thread("main", Box::new(body));
@@ -256,21 +260,17 @@ impl Engine {
         self.outcome.borrow().is_some()
     }
 
-    /// The outcome when nobody can ever run again.
-    fn deadlock(&self) -> Outcome {
+    /// The blocked threads, for a report.
+    fn blocked(&self) -> Vec<Blocked> {
         let recorder = self.recorder.borrow();
-        let blocked = self.threads.blocked().into_iter();
-        Outcome::Deadlock {
-            blocked: blocked
-                .map(|(thread, on)| Blocked {
-                    thread: recorder.thread_name(thread).to_string(),
-                    on: match on {
-                        BlockedOn::Join(other) => format!("end of {}", recorder.thread_name(other)),
-                        on => on.to_string(),
-                    },
-                })
-                .collect(),
-        }
+        let describe = |(thread, on)| Blocked {
+            thread: recorder.thread_name(thread).to_string(),
+            on: match on {
+                BlockedOn::Join(other) => format!("end of {}", recorder.thread_name(other)),
+                on => on.to_string(),
+            },
+        };
+        self.threads.blocked().into_iter().map(describe).collect()
     }
 }
 

@@ -24,6 +24,12 @@ pub enum Outcome {
     },
     /// The run took more steps than it may.
     StepLimit,
+    /// Everybody waits, and the next thing to happen lies beyond the limit of time. When threads that
+    /// wake up for ever keep a deadlock from being one, this finds it.
+    TimeLimit {
+        /// As of a deadlock.
+        blocked: Vec<Blocked>,
+    },
 }
 
 /// A thread of a deadlock.
@@ -41,12 +47,7 @@ impl fmt::Display for Outcome {
             Outcome::Finished => f.write_str("finished"),
             Outcome::Deadlock { blocked } => {
                 f.write_str("deadlock:")?;
-                let mut separator = "";
-                for Blocked { thread, on } in blocked {
-                    write!(f, "{separator} {thread} waits for {on}")?;
-                    separator = ",";
-                }
-                Ok(())
+                list(f, blocked)
             }
             Outcome::Panicked {
                 message,
@@ -60,6 +61,19 @@ impl fmt::Display for Outcome {
                 write!(f, ": {message}")
             }
             Outcome::StepLimit => f.write_str("step limit reached"),
+            Outcome::TimeLimit { blocked } => {
+                f.write_str("time limit reached:")?;
+                list(f, blocked)
+            }
         }
     }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, blocked: &[Blocked]) -> fmt::Result {
+    let mut separator = "";
+    for Blocked { thread, on } in blocked {
+        write!(f, "{separator} {thread} waits for {on}")?;
+        separator = ",";
+    }
+    Ok(())
 }

@@ -51,7 +51,7 @@ impl Engine {
             name,
             Box::new(move || {
                 if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(body)) {
-                    super::expect("a panic", |engine| engine.panicked(payload));
+                    super::inside("a panic", |engine| engine.panicked(payload));
                 }
             }),
         );
@@ -199,8 +199,12 @@ impl Engine {
     fn pick(&self, kind: PointKind) {
         while self.threads.is_stuck() {
             let next_ns = self.alarm_ns.get().min(self.deadline_ns.get());
-            if next_ns == NEVER {
-                return self.finish(self.deadlock());
+            if next_ns > self.time_limit_ns {
+                let blocked = self.blocked();
+                return self.finish(match next_ns {
+                    NEVER => Outcome::Deadlock { blocked },
+                    _ => Outcome::TimeLimit { blocked },
+                });
             }
             self.now_ns.set(self.now_ns.get().max(next_ns));
             self.carry_out_due();

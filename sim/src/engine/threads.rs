@@ -53,7 +53,7 @@ impl Threads {
         let id = u16::try_from(slots.len()).expect("at most 65,534 threads");
         assert!(id < ThreadId::KERNEL.0, "at most 65,534 threads");
         let fiber = Fiber::with_stack(stacks::take(), move |yielder, ()| {
-            super::expect("running a virtual thread", |engine| {
+            super::inside("running a virtual thread", |engine| {
                 engine.threads.slots.borrow_mut()[usize::from(id)].yielder = yielder;
             });
             body();

@@ -134,7 +134,7 @@ impl Machine {
     }
 
     /// Whether another number can be had.
-    pub(super) fn check_number_free(&mut self, env: &dyn Env) -> Result<(), Errno> {
+    pub(super) fn check_number_free(&mut self) -> Result<(), Errno> {
         while self
             .numbers
             .get(self.lowest_free)
@@ -142,8 +142,7 @@ impl Machine {
         {
             self.lowest_free += 1;
         }
-        let full = self.lowest_free >= self.config.fd_limit;
-        if full || env.strikes(FaultKind::NoDescriptor) {
+        if self.lowest_free >= self.config.fd_limit {
             return Err(Errno::EMFILE);
         }
         Ok(())
@@ -169,9 +168,9 @@ impl Machine {
     }
 
     /// `dup`.
-    pub(super) fn dup(&mut self, env: &dyn Env, fd: RawFd) -> Result<RawFd, Errno> {
+    pub(super) fn dup(&mut self, fd: RawFd) -> Result<RawFd, Errno> {
         let file = self.lookup(fd)?;
-        self.check_number_free(env)?;
+        self.check_number_free()?;
         Ok(self.number(file))
     }
 
@@ -237,6 +236,12 @@ impl Machine {
     /// Frees a file. What is in flight to or from it finds nothing.
     pub(super) fn free_file(&mut self, id: FileId) {
         self.files[id.0 as usize] = None;
+    }
+
+    /// How many files exist.
+    #[cfg(test)]
+    pub(super) fn live_files(&self) -> usize {
+        self.files.iter().flatten().count()
     }
 
     fn close_file(&mut self, env: &dyn Env, id: FileId) {
@@ -340,12 +345,8 @@ impl Machine {
 /// The calls that work on every kind of file.
 impl Machine {
     /// Makes a file and gives it a number.
-    pub(super) fn create(
-        &mut self,
-        env: &dyn Env,
-        object: impl FnOnce() -> Object,
-    ) -> Result<RawFd, Errno> {
-        self.check_number_free(env)?;
+    pub(super) fn create(&mut self, object: impl FnOnce() -> Object) -> Result<RawFd, Errno> {
+        self.check_number_free()?;
         let file = self.add_file(object());
         Ok(self.number(file))
     }

@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use netpoll::platform::{Domain, EpollEvent, Errno, Kernel, RawFd, Shutdown, SockAddr, SockType};
 use netpoll::trace::Event;
-use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
+use netpoll_traces::{BlockedOn, Readiness, ThreadId, WorldEvent};
 
 use crate::choice::ChoiceKind;
 use crate::engine::{self, Engine, NEVER, START_NS, Wake, World};
@@ -75,6 +75,17 @@ pub struct OpenFd {
     /// The mask it is registered with under this number, if it is with any epoll instance, and whether
     /// an event stands on that instance's ready list.
     pub interest: Option<(u32, bool)>,
+}
+
+impl fmt::Display for OpenFd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fd{} {}: {}", self.fd, self.kind, Readiness(self.ready))?;
+        match self.interest {
+            None => f.write_str(", not registered"),
+            Some((_, true)) => f.write_str(", event queued"),
+            Some((_, false)) => f.write_str(", no event queued"),
+        }
+    }
 }
 
 /// The machine's outside, during a run or after it.
@@ -168,7 +179,7 @@ impl SimKernel {
     /// # Errors
     /// `EBADF`, `EMFILE`.
     pub fn dup(&self, fd: RawFd) -> Result<RawFd, Errno> {
-        self.call("dup", fd, 0, |m, env| m.dup(env, fd), |&new| new.into())
+        self.call("dup", fd, 0, |m, _| m.dup(fd), |&new| new.into())
     }
 
     /// The open descriptors, in order.
@@ -402,9 +413,8 @@ impl Kernel for SimKernel {
     }
 
     fn epoll_create1(&self) -> Result<RawFd, Errno> {
-        let create = |m: &mut Machine, env: &dyn Env| {
-            m.create(env, || Object::Epoll(epoll::Epoll::default()))
-        };
+        let create =
+            |m: &mut Machine, _: &dyn Env| m.create(|| Object::Epoll(epoll::Epoll::default()));
         self.call("epoll_create1", -1, 0, create, number)
     }
 
@@ -439,8 +449,8 @@ impl Kernel for SimKernel {
     }
 
     fn eventfd(&self) -> Result<RawFd, Errno> {
-        let create = |m: &mut Machine, env: &dyn Env| {
-            m.create(env, || Object::EventFd(eventfd::EventFd::default()))
+        let create = |m: &mut Machine, _: &dyn Env| {
+            m.create(|| Object::EventFd(eventfd::EventFd::default()))
         };
         self.call("eventfd", -1, 0, create, number)
     }

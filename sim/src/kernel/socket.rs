@@ -29,7 +29,10 @@ impl Machine {
         if kind != SockType::Stream {
             return Err(Errno::EPROTONOSUPPORT);
         }
-        self.check_number_free(env)?;
+        self.check_number_free()?;
+        if env.strikes(FaultKind::NoDescriptor) {
+            return Err(Errno::EMFILE);
+        }
         let tcp = Tcp::new(domain, self.config);
         let file = self.add_file(Object::Tcp(Box::new(tcp)));
         Ok(self.number(file))
@@ -110,7 +113,10 @@ impl Machine {
 
     pub(super) fn accept(&mut self, env: &dyn Env, fd: RawFd) -> Result<(RawFd, SockAddr), Errno> {
         self.socket_at(fd)?;
-        self.check_number_free(env)?;
+        self.check_number_free()?;
+        if env.strikes(FaultKind::NoDescriptor) {
+            return Err(Errno::EMFILE);
+        }
         let (_, tcp) = self.socket_at(fd)?;
         if tcp.state != State::Listen {
             return Err(Errno::EINVAL);
@@ -139,6 +145,7 @@ impl Machine {
         let (id, tcp) = self.socket_at(fd)?;
         match (tcp.connect, tcp.state) {
             (Connect::Connected, _) => return Err(Errno::EISCONN),
+            (Connect::Disconnecting, _) => return Err(Errno::EINVAL),
             (Connect::Connecting, State::SynSent) => return Err(Errno::EALREADY),
             (Connect::Connecting, State::Closed) => {
                 // The attempt has failed: say why, and be as good as new.
@@ -196,6 +203,12 @@ impl Machine {
         let reading = how != Shutdown::Write;
         let writing = how != Shutdown::Read;
         let state = tcp.state;
+        if tcp.connect == Connect::Connecting {
+            tcp.connect = match state {
+                State::Closed => Connect::Disconnecting,
+                _ => Connect::Connected,
+            };
+        }
         match state {
             State::Closed | State::Synchronised => {
                 tcp.shut_read |= reading;

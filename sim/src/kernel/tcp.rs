@@ -47,6 +47,8 @@ pub(super) enum Connect {
     Unconnected,
     Connecting,
     Connected,
+    /// Shut down after the attempt had failed; of no more use.
+    Disconnecting,
 }
 
 /// Our own FIN. Ordered.
@@ -190,6 +192,11 @@ impl Tcp {
     pub(super) fn has_room(&self) -> bool {
         let free = self.sndbuf.saturating_sub(self.out.len());
         free >= self.out.len() / 2 && free > 0
+    }
+
+    /// Whether data that arrives is refused: nobody will read it, and we have ended our side as well.
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.shut_read && self.fin != Fin::None && !self.done
     }
 
     /// What a read returns, without taking the bytes: `Ok(0)` is the end of the stream.

@@ -250,7 +250,7 @@ impl Machine {
         tcp.in_flight -= len;
         let mut out = std::mem::take(&mut tcp.out);
         let receiver = self.peer(from).map(|(id, peer)| {
-            let takes = !peer.orphan && peer.state == State::Synchronised;
+            let takes = peer.state == State::Synchronised && !peer.is_shut_down();
             if takes {
                 let (front, back) = out.as_slices();
                 let n = front.len().min(len);
@@ -271,13 +271,26 @@ impl Machine {
                 env.record(WorldEvent::Arrive { fd, len });
                 self.edge(env, id, IN);
             }
-            // Data for a socket that was closed: it answers with a RST and is gone.
-            Some((id, false, State::Synchronised)) => self.abort(env, id),
+            Some((id, false, State::Synchronised)) => self.refuse_data(env, id),
             Some(_) | None => {}
         }
         if has_room {
             self.edge(env, from, OUT);
         }
+    }
+
+    /// Data for a socket that has been closed or shut down both ways: the connection is reset for both.
+    fn refuse_data(&mut self, env: &dyn Env, id: FileId) {
+        let tcp = self.tcp(id).expect("just seen");
+        if tcp.orphan {
+            return self.abort(env, id);
+        }
+        tcp.error = Some(Errno::ECONNRESET);
+        let unread = std::mem::take(&mut tcp.unread);
+        self.abort(env, id);
+        self.tcp(id).expect("is open").unread = unread;
+        self.edge(env, id, 0);
+        self.edge(env, id, ERR);
     }
 
     fn arrive_fin(&mut self, env: &dyn Env, from: FileId) {
@@ -304,13 +317,15 @@ impl Machine {
             }
             self.free_if_over(id);
         }
+        // The acknowledgement of our FIN is a change of state, so the sender hears of it.
+        let tcp = self.tcp(from).expect("just seen");
         if sender_is_over {
-            let tcp = self.tcp(from).expect("just seen");
             tcp.enter_closed();
-            if !tcp.orphan {
-                self.edge(env, from, 0);
-            }
+        }
+        if tcp.orphan {
             self.free_if_over(from);
+        } else {
+            self.edge(env, from, 0);
         }
     }
 

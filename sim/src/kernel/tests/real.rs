@@ -56,7 +56,7 @@ fn with_addr(
 
 impl Scripted for RealKernel {
     fn settle(&self) {
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(2));
     }
     fn duplicate(&self, fd: RawFd) -> RawFd {
         // SAFETY: no pointers.

@@ -2,6 +2,7 @@
 
 pub mod go;
 pub mod goroutine;
+pub mod net;
 pub mod ops;
 pub mod platform;
 pub mod sync;

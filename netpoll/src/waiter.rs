@@ -34,7 +34,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::goroutine::Current;
+pub(crate) use crate::goroutine::with_current;
 use crate::ops::{RuntimeOps, Wake};
 use crate::platform::{Atomic as _, Os, Park as _, Primitives};
 use crate::time;
@@ -43,11 +43,6 @@ use crate::trace::WaitReason;
 /// What every entrance says to a caller that is not a goroutine.
 pub(crate) const NO_RUNTIME: &str =
     "not inside a netpoll runtime: start one with `netpoll::run(|| ...)` and call this in there";
-
-/// Calls `f` with the goroutine that runs, `None` on a plain thread.
-pub(crate) fn with_current<R>(f: impl FnOnce(Option<&Current>) -> R) -> R {
-    f(None)
-}
 
 /// The runtime of the goroutine that runs.
 ///

@@ -175,12 +175,12 @@ impl<T> fmt::Debug for JoinHandle<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::fake::ThreadRuntime;
+    use super::fake::FakeRuntime;
     use super::*;
 
     #[test]
     fn join_returns_the_result_or_the_panic() {
-        let runtime = ThreadRuntime::new();
+        let runtime = FakeRuntime::threads();
         let name = GoBuilder::new().name("seven");
         let handle = name.spawn_on(&*runtime, || 7).unwrap();
         assert_eq!(handle.name(), Some("seven"));
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn join_timeout_gives_the_handle_back() {
-        let runtime = ThreadRuntime::new();
+        let runtime = FakeRuntime::threads();
         let (sender, receiver) = crate::sync::channel(0);
         let wait = move || receiver.recv();
         let handle = GoBuilder::new().spawn_on(&*runtime, wait).unwrap();
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_goroutine_that_is_never_started_ends_its_join() {
-        let runtime = ThreadRuntime::dropping();
+        let runtime = FakeRuntime::dropping();
         let handle = GoBuilder::new().spawn_on(&*runtime, || ()).unwrap();
         let payload = handle.join().unwrap_err();
         let text = payload.downcast_ref::<&str>().unwrap();

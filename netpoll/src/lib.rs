@@ -1,5 +1,10 @@
 //! A Go-style network runtime: blocking-style code, one goroutine a connection; underneath,
 //! non-blocking sockets, an edge-triggered poller and a scheduler.
+//!
+//! The face is [`run`], [`go()`], [`net`], [`time`] and [`sync`]; none of its types has a type
+//! parameter, and one compiled program runs on the real kernel and on a simulated one. Everything else
+//! is the inside, generic over a [`platform::Platform`]: public for the simulator and the models, and
+//! without any promise of stability.
 
 pub mod backend;
 pub mod fd;

@@ -9,6 +9,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::platform::{RawFd, Shutdown, SockAddr};
@@ -90,7 +91,7 @@ pub trait RuntimeOps: Debug + Send + Sync {
     ///
     /// # Errors
     /// On a simulated kernel, or when it cannot be registered with the poller.
-    fn adopt(&self, fd: RawFd) -> io::Result<Arc<dyn Descriptor>>;
+    fn adopt(&self, fd: OwnedFd) -> io::Result<Arc<dyn Descriptor>>;
 }
 
 /// Which deadlines a call sets.
@@ -198,5 +199,5 @@ pub trait Descriptor: Debug + Send + Sync {
     ///
     /// # Errors
     /// The closed error; `Unsupported` on a simulated kernel.
-    fn detach(&self) -> io::Result<RawFd>;
+    fn take_fd(&self) -> io::Result<OwnedFd>;
 }

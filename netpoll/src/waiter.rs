@@ -248,6 +248,19 @@ mod tests {
     }
 
     #[test]
+    fn an_unpark_wakes_a_thread_that_sleeps() {
+        let parking = prepare();
+        let waiter = parking.waiter();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(5));
+                assert!(waiter.unpark());
+            });
+            assert_eq!(parking.park(None), Wake::Unparked);
+        });
+    }
+
+    #[test]
     fn a_park_sleeps_no_shorter_than_its_deadline() {
         let deadline = time::deadline_after(Duration::from_millis(10));
         assert_eq!(prepare().park(Some(deadline)), Wake::TimedOut);

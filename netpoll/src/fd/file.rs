@@ -9,6 +9,7 @@
 //! number is free (golang/go#21856).
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -409,14 +410,11 @@ impl<P: Platform> Descriptor for File<P> {
         Ok(self.wait_for_edge(mode)?)
     }
 
-    fn detach(&self) -> io::Result<RawFd> {
+    fn take_fd(&self) -> io::Result<OwnedFd> {
         if !self.kernel().is_real() {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "a descriptor of a simulated kernel cannot leave it",
-            ));
+            return self.kernel().own(self.number);
         }
         self.shut(true)?;
-        Ok(self.number)
+        self.kernel().own(self.number)
     }
 }

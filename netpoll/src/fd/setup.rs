@@ -1,6 +1,7 @@
 //! Sockets on their way to becoming descriptors: listen, connect, adopt.
 
 use std::io;
+use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::Arc;
 
 use super::file::File;
@@ -109,7 +110,7 @@ fn wait_connected<P: Platform>(file: &Arc<File<P>>) -> io::Result<()> {
 /// See [`RuntimeOps::adopt`](crate::ops::RuntimeOps::adopt).
 pub(crate) fn adopt<P: Platform>(
     shared: &Arc<Shared<P>>,
-    fd: RawFd,
+    fd: OwnedFd,
 ) -> io::Result<Arc<dyn Descriptor>> {
     if !shared.kernel.is_real() {
         return Err(io::Error::new(
@@ -117,5 +118,5 @@ pub(crate) fn adopt<P: Platform>(
             "a descriptor of the operating system cannot enter a simulated kernel",
         ));
     }
-    Ok(File::new(shared, fd)?)
+    Ok(File::new(shared, fd.into_raw_fd())?)
 }

@@ -53,14 +53,14 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::ThreadRuntime;
+    use super::super::fake::FakeRuntime;
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::thread;
 
     #[test]
     fn the_call_runs_on_another_thread_and_its_panic_comes_back() {
-        let runtime = ThreadRuntime::new();
+        let runtime = FakeRuntime::threads();
         let other = blocking_on(&*runtime, || thread::current().id());
         assert_ne!(other, thread::current().id());
 
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_job_that_is_refused_runs_here() {
-        let runtime = ThreadRuntime::dropping();
+        let runtime = FakeRuntime::dropping();
         let here = blocking_on(&*runtime, || thread::current().id());
         assert_eq!(here, thread::current().id());
         assert_eq!(blocking(|| 3), 3);

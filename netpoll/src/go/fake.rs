@@ -1,90 +1,117 @@
-//! A runtime for tests of the face alone: its goroutines are plain threads.
+//! A runtime for tests of the face alone: it has no goroutines and no sockets.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use crate::ops::{Descriptor, RuntimeOps, Task, Wake};
-use crate::platform::{RawFd, SockAddr};
-use crate::time;
+use crate::platform::SockAddr;
 use crate::trace::WaitReason;
 
-/// A runtime whose goroutines and blocking calls are plain threads, or are dropped at once.
-#[derive(Debug)]
-pub(crate) struct ThreadRuntime {
-    drops: bool,
+/// What becomes of the bodies of goroutines and blocking calls.
+#[derive(Clone, Debug)]
+enum Bodies {
+    /// They run on threads.
+    Threads,
+    /// They are dropped, as by a runtime that is being shut down.
+    Dropped,
+    /// The first so many are refused, the others run at once.
+    Inline(Arc<AtomicU64>),
 }
 
-impl ThreadRuntime {
-    pub(crate) fn new() -> Arc<dyn RuntimeOps> {
-        Arc::new(ThreadRuntime { drops: false })
+/// A runtime without goroutines. Its clock stands still until it is set.
+#[derive(Clone, Debug)]
+pub(crate) struct FakeRuntime {
+    bodies: Bodies,
+    now: Arc<AtomicU64>,
+}
+
+impl FakeRuntime {
+    /// Runs goroutines and blocking calls on threads.
+    pub(crate) fn threads() -> Arc<dyn RuntimeOps> {
+        Arc::new(FakeRuntime::with(Bodies::Threads))
     }
 
-    /// One that takes every body and drops it, like a runtime that is being shut down.
+    /// Takes goroutines and drops them; refuses blocking calls.
     pub(crate) fn dropping() -> Arc<dyn RuntimeOps> {
-        Arc::new(ThreadRuntime { drops: true })
+        Arc::new(FakeRuntime::with(Bodies::Dropped))
+    }
+
+    /// Runs goroutines at once, except for the first `failures`, for which there is no memory.
+    pub(crate) fn inline(failures: u64) -> FakeRuntime {
+        FakeRuntime::with(Bodies::Inline(Arc::new(AtomicU64::new(failures))))
+    }
+
+    fn with(bodies: Bodies) -> FakeRuntime {
+        let now = Arc::new(AtomicU64::new(1));
+        FakeRuntime { bodies, now }
+    }
+
+    pub(crate) fn set_now(&self, now: u64) {
+        self.now.store(now, Relaxed);
+    }
+
+    fn start(&self, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        match &self.bodies {
+            Bodies::Threads => drop(thread::spawn(body)),
+            Bodies::Dropped => drop(body),
+            Bodies::Inline(failures) => {
+                let left = failures.load(Relaxed);
+                if left > 0 {
+                    failures.store(left - 1, Relaxed);
+                    return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+                }
+                body();
+            }
+        }
+        Ok(())
     }
 }
 
-impl RuntimeOps for ThreadRuntime {
+fn no_sockets<T>() -> io::Result<T> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+impl RuntimeOps for FakeRuntime {
     fn handle(&self) -> Arc<dyn RuntimeOps> {
-        Arc::new(ThreadRuntime { drops: self.drops })
+        Arc::new(self.clone())
     }
-
     fn now(&self) -> u64 {
-        time::thread_clock()
+        self.now.load(Relaxed)
     }
-
     fn spawn(&self, task: Task) -> io::Result<()> {
-        if !self.drops {
-            thread::spawn(task.body);
-        }
-        Ok(())
+        self.start(task.body)
     }
-
-    fn prepare_park(&self, _g: u32) -> u64 {
-        unreachable!("plain threads park by themselves")
+    fn prepare_park(&self, _: u32) -> u64 {
+        unreachable!("nobody is a goroutine here")
     }
-
-    fn park(&self, _g: u32, _ticket: u64, _why: WaitReason, _deadline: Option<u64>) -> Wake {
-        unreachable!("plain threads park by themselves")
+    fn park(&self, _: u32, _: u64, _: WaitReason, _: Option<u64>) -> Wake {
+        unreachable!("nobody is a goroutine here")
     }
-
-    fn unpark(&self, _g: u32, _ticket: u64) -> bool {
-        unreachable!("plain threads park by themselves")
+    fn unpark(&self, _: u32, _: u64) -> bool {
+        unreachable!("nobody is a goroutine here")
     }
-
-    fn yield_now(&self, _g: u32) {
-        thread::yield_now();
+    fn yield_now(&self, _: u32) {
+        unreachable!("nobody is a goroutine here")
     }
-
     fn blocking(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        if self.drops {
-            return Err(io::Error::other("no threads"));
+        match self.bodies {
+            Bodies::Dropped => Err(io::Error::other("no threads")),
+            _ => self.start(job),
         }
-        thread::spawn(job);
-        Ok(())
     }
-
     fn checkpoint(&self) {}
-
     fn is_real(&self) -> bool {
         false
     }
-
-    fn tcp_listen(&self, _addr: SockAddr, _backlog: i32) -> io::Result<Arc<dyn Descriptor>> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn tcp_listen(&self, _: SockAddr, _: i32) -> io::Result<Arc<dyn Descriptor>> {
+        no_sockets()
     }
-
-    fn tcp_connect(
-        &self,
-        _addr: SockAddr,
-        _deadline: Option<u64>,
-    ) -> io::Result<Arc<dyn Descriptor>> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn tcp_connect(&self, _: SockAddr, _: Option<u64>) -> io::Result<Arc<dyn Descriptor>> {
+        no_sockets()
     }
-
-    fn adopt(&self, _fd: RawFd) -> io::Result<Arc<dyn Descriptor>> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn adopt(&self, _: std::os::fd::OwnedFd) -> io::Result<Arc<dyn Descriptor>> {
+        no_sockets()
     }
 }

@@ -197,13 +197,13 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::ThreadRuntime;
+    use super::super::fake::FakeRuntime;
     use super::*;
     use std::sync::atomic::AtomicU32;
 
     /// Runs `f` in a scope and returns its panic as text.
     fn panic_of<'env>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)) -> String {
-        let scope = AssertUnwindSafe(|| scope_on(Some(ThreadRuntime::new()), f));
+        let scope = AssertUnwindSafe(|| scope_on(Some(FakeRuntime::threads()), f));
         let payload = catch_unwind(scope).unwrap_err();
         (*payload.downcast_ref::<&str>().unwrap()).to_owned()
     }
@@ -216,7 +216,7 @@ mod tests {
     fn scoped_goroutines_borrow_and_start_others_and_all_are_waited_for() {
         let count = AtomicU32::new(0);
         let mut local = vec![1];
-        let four = scope_on(Some(ThreadRuntime::new()), |s| {
+        let four = scope_on(Some(FakeRuntime::threads()), |s| {
             for _ in 0..3 {
                 s.go(|| {
                     s.go(|| {
@@ -248,7 +248,7 @@ mod tests {
     fn a_panic_that_nobody_joined_becomes_the_scopes_and_a_joined_one_does_not() {
         let text = panic_of(|s| drop(s.go(|| panic_quietly("lost"))));
         assert_eq!(text, "a scoped goroutine panicked");
-        scope_on(Some(ThreadRuntime::new()), |s| {
+        scope_on(Some(FakeRuntime::threads()), |s| {
             assert!(s.go(|| panic_quietly("seen")).join().is_err());
         });
     }
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn a_body_that_is_dropped_unrun_lets_the_scope_end() {
         let value = Arc::new(());
-        scope_on(Some(ThreadRuntime::dropping()), |s| {
+        scope_on(Some(FakeRuntime::dropping()), |s| {
             let value = Arc::clone(&value);
             assert!(s.go(move || drop(value)).join().is_err());
         });

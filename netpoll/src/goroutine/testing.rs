@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Commit, Current, Fiber, Stack, StackSize, suspend};
 use crate::ops::{Descriptor, RuntimeOps, Task, Wake};
-use crate::platform::{RawFd, SockAddr};
+use crate::platform::SockAddr;
 use crate::trace::WaitReason;
 
 /// A runtime that is only pointed at.
@@ -50,7 +50,7 @@ impl RuntimeOps for Nobody {
     fn tcp_connect(&self, _: SockAddr, _: Option<u64>) -> io::Result<Arc<dyn Descriptor>> {
         Err(io::Error::other(NOT_A_RUNTIME))
     }
-    fn adopt(&self, _: RawFd) -> io::Result<Arc<dyn Descriptor>> {
+    fn adopt(&self, _: std::os::fd::OwnedFd) -> io::Result<Arc<dyn Descriptor>> {
         Err(io::Error::other(NOT_A_RUNTIME))
     }
 }

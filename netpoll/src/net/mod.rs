@@ -1,21 +1,44 @@
-//! Network errors that the runtime makes itself.
+//! Sockets in the shape of [`std::net`] that park the calling goroutine instead of blocking its worker.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `stream.rs`, `listener.rs` | [`TcpStream`], [`TcpListener`] |
+//! | `serve.rs` | accept loops that survive a shortage: [`TcpListener::serve`] |
+//! | `timeouts.rs` | `std`'s timeouts over absolute deadlines |
+//! | `addr.rs` | [`ToSocketAddrs`]: names are resolved on the blocking pool |
+//! | `convert.rs` | to and from `std`'s types |
+//! | `error.rs` | the errors that are ours |
+//!
+//! The types are handles to a descriptor of the runtime that made them and may be used from any thread,
+//! by shared reference. Making one needs a runtime: outside of it every constructor fails with an
+//! error that says how to start one.
+//!
+//! # Errors
+//!
+//! | what | how it looks |
+//! |---|---|
+//! | a deadline or timeout passed | [`ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut) (`std` returns `WouldBlock` on Unix) |
+//! | the handle, or a clone of it, was closed | [`is_closed`] is true; the kind is `NotConnected` |
+//! | anything else | what the system call returned |
+//!
+//! An operation that timed out may be tried again after moving the deadline. After a timed-out
+//! `write_all` nobody knows how much was written.
 
-use std::io;
+mod addr;
+mod convert;
+mod error;
+mod listener;
+mod serve;
+mod stream;
+mod timeouts;
 
-/// The error of an operation on a closed descriptor.
-pub(crate) fn closed_error() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::NotConnected,
-        "use of closed network connection",
-    )
-}
+#[cfg(test)]
+mod fake;
 
-/// The error of an operation past its deadline.
-pub(crate) fn timeout_error() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "deadline passed")
-}
+pub use std::net::Shutdown;
 
-/// The error of a wait for a file that cannot be polled.
-pub(crate) fn not_pollable_error() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "the file cannot be polled")
-}
+pub use addr::ToSocketAddrs;
+pub use error::is_closed;
+pub(crate) use error::{closed_error, not_pollable_error, timeout_error};
+pub use listener::{Incoming, TcpListener};
+pub use stream::TcpStream;

@@ -19,6 +19,7 @@ pub mod os;
 use std::fmt::Debug;
 use std::io;
 use std::ops::DerefMut;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 pub use addr::{Domain, SockAddr, SockType};
@@ -215,6 +216,18 @@ pub trait Kernel: Debug + Send + Sync + 'static {
     /// may be exchanged with `std`.
     fn is_real(&self) -> bool {
         false
+    }
+
+    /// Makes an open descriptor that the caller gives up into one that `std` understands.
+    ///
+    /// # Errors
+    /// `Unsupported` on a kernel that is not real.
+    fn own(&self, fd: RawFd) -> io::Result<OwnedFd> {
+        let _ = fd;
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a descriptor of a simulated kernel cannot leave it",
+        ))
     }
 
     /// A point where the caller is about to touch state that is shared through something that is

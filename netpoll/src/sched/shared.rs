@@ -1,6 +1,7 @@
 //! The runtime's shared part: everything that workers, sysmon, the pool and the face have in common.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Arc, Weak};
 
@@ -439,7 +440,7 @@ impl<P: Platform> RuntimeOps for Shared<P> {
         crate::fd::setup::tcp_connect(&self.arc(), addr, deadline)
     }
 
-    fn adopt(&self, fd: crate::platform::RawFd) -> io::Result<Arc<dyn crate::ops::Descriptor>> {
+    fn adopt(&self, fd: OwnedFd) -> io::Result<Arc<dyn crate::ops::Descriptor>> {
         crate::fd::setup::adopt(&self.arc(), fd)
     }
 }

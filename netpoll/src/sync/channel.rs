@@ -14,7 +14,7 @@ use crate::time;
 use crate::trace::WaitReason;
 use crate::waiter::{Parking, Waiter, checkpoint, unpark_all};
 
-/// A channel without handles: the thin shell around [`ChannelState`]. Its users count the handles.
+/// A channel without handles: the thin shell around `ChannelState`. Its users count the handles.
 ///
 /// The internal lock is held for one transition; see [`RawMutex`](super::raw::RawMutex) for why that
 /// makes it sound and deterministic on every platform. Values are never dropped under it.

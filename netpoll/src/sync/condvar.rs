@@ -11,7 +11,7 @@ use crate::time;
 use crate::trace::WaitReason;
 use crate::waiter::{Parking, Waiter, checkpoint, unpark_all};
 
-/// A condition variable without a mutex: the thin shell around a [`WaitQueue`].
+/// A condition variable without a mutex: the thin shell around a `WaitQueue`.
 ///
 /// The internal lock decides who is notified. A waiter whose deadline has passed is still in the queue
 /// until it takes itself out, and a notification that chooses it before that is *its* notification: it

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `queue.rs` | waiters in order of arrival |
 //! | `mutex_state.rs`, `mutex.rs`, `condvar.rs` | [`Mutex`], [`Condvar`] |
+//! | `rwlock_state.rs`, `rwlock.rs` | [`RwLock`] |
 //! | `channel_state.rs`, `channel.rs`, `channel_error.rs` | [`channel()`] |
 //! | `wait_group.rs` | [`WaitGroup`] |
 //!
@@ -20,6 +21,8 @@ mod condvar;
 mod mutex;
 mod mutex_state;
 mod queue;
+mod rwlock;
+mod rwlock_state;
 mod wait_group;
 
 #[cfg(test)]
@@ -31,6 +34,7 @@ pub use channel_error::{
 };
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use mutex::{Mutex, MutexGuard};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use wait_group::WaitGroup;
 
 /// The shells without data and handles, generic over the primitives, for model checkers.
@@ -38,5 +42,7 @@ pub mod raw {
     pub use super::channel::RawChannel;
     pub use super::condvar::RawCondvar;
     pub use super::mutex::RawMutex;
+    pub use super::rwlock::RawRwLock;
+    pub use super::rwlock_state::Access;
     pub use super::wait_group::RawWaitGroup;
 }

@@ -9,7 +9,7 @@ use crate::platform::{Lock as _, Os, Primitives};
 use crate::trace::WaitReason;
 use crate::waiter::{Parking, Waiter, checkpoint};
 
-/// A mutex without data: the thin shell around [`MutexState`].
+/// A mutex without data: the thin shell around `MutexState`.
 ///
 /// The internal lock is held for one transition and never across a park, a wake-up or any other
 /// point where a simulator switches. So it is never contended under a simulator that runs everything

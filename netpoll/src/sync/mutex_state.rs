@@ -158,12 +158,6 @@ impl<W> MutexState<W> {
             }
         }
     }
-
-    /// Whether somebody owns the mutex.
-    #[must_use]
-    pub(super) fn is_locked(&self) -> bool {
-        self.owned
-    }
 }
 
 impl<W> Default for MutexState<W> {

@@ -199,9 +199,13 @@ mod tests {
             group.add(3);
             thread::scope(|scope| {
                 for _ in 0..2 {
-                    scope.spawn(|| group.wait());
+                    scope.spawn(|| {
+                        group.wait();
+                        assert!(group.0.is_done(), "woken before the last was done");
+                    });
                 }
                 for _ in 0..3 {
+                    thread::sleep(Duration::from_millis(2));
                     assert!(!group.0.is_done());
                     group.done();
                 }

@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::mem;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::thread;
 
 use super::linux;
@@ -201,6 +202,11 @@ impl Kernel for OsKernel {
 
     fn is_real(&self) -> bool {
         true
+    }
+
+    fn own(&self, fd: RawFd) -> io::Result<OwnedFd> {
+        // SAFETY: the caller gives up an open descriptor, so this is its only owner.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }
 

@@ -1,0 +1,214 @@
+//! What can be turned into socket addresses.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::vec;
+
+use crate::go::blocking;
+use crate::waiter::current_runtime;
+
+/// What can be turned into socket addresses: the counterpart of [`std::net::ToSocketAddrs`].
+///
+/// Literal addresses are parsed on the spot. Names are resolved by `std`, that is by the system's
+/// resolver, on the blocking pool while the calling goroutine is parked. A simulated world has no name
+/// server: it knows `localhost` only.
+pub trait ToSocketAddrs {
+    /// The addresses, in the order in which they should be tried.
+    ///
+    /// # Errors
+    /// When the text is not an address, or its name cannot be resolved.
+    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>>;
+}
+
+impl ToSocketAddrs for SocketAddr {
+    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+        Ok(one(*self))
+    }
+}
+
+impl ToSocketAddrs for SocketAddrV4 {
+    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+        Ok(one(*self))
+    }
+}
+
+impl ToSocketAddrs for SocketAddrV6 {
+    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+        Ok(one(*self))
+    }
+}
+
+/// Not one implementation for all that is `Into<IpAddr>`: it could overlap with that of names.
+macro_rules! from_ip {
+    ($($ip:ty),*) => {$(
+        impl ToSocketAddrs for ($ip, u16) {
+            fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+                Ok(one(*self))
+            }
+        }
+    )*};
+}
+
+from_ip!(IpAddr, Ipv4Addr, Ipv6Addr);
+
+impl ToSocketAddrs for (&str, u16) {
+    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+        resolve(self.0, self.1)
+    }
+}
+
+impl ToSocketAddrs for (String, u16) {
+    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+        resolve(&self.0, self.1)
+    }
+}
+
+/// `address:port` or `name:port`.
+impl ToSocketAddrs for str {
+    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+        if let Ok(addr) = self.parse::<SocketAddr>() {
+            return Ok(one(addr));
+        }
+        let Some((host, port)) = self.rsplit_once(':') else {
+            return Err(invalid(format!("invalid socket address {self:?}: no port")));
+        };
+        let Ok(port) = port.parse() else {
+            return Err(invalid(format!("invalid port in {self:?}")));
+        };
+        resolve(host, port)
+    }
+}
+
+impl ToSocketAddrs for String {
+    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+        (**self).to_socket_addrs()
+    }
+}
+
+impl ToSocketAddrs for [SocketAddr] {
+    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+        let addrs = self.to_vec(); // the iterator may outlive the slice
+        Ok(addrs.into_iter())
+    }
+}
+
+impl<const N: usize> ToSocketAddrs for [SocketAddr; N] {
+    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+        self[..].to_socket_addrs()
+    }
+}
+
+impl<A: ToSocketAddrs + ?Sized> ToSocketAddrs for &A {
+    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+        (**self).to_socket_addrs()
+    }
+}
+
+/// Calls `f` with one address after the other until it succeeds.
+///
+/// # Errors
+/// The last error; `InvalidInput` when there is no address.
+pub(super) fn try_each<T>(
+    addrs: impl ToSocketAddrs,
+    mut f: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut last = invalid("could not resolve to any addresses".to_owned());
+    for addr in addrs.to_socket_addrs()? {
+        match f(addr) {
+            Ok(value) => return Ok(value),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn one(addr: impl Into<SocketAddr>) -> vec::IntoIter<SocketAddr> {
+    vec![addr.into()].into_iter()
+}
+
+fn invalid(text: String) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, text)
+}
+
+fn resolve(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(one((ip, port)));
+    }
+    if current_runtime().is_ok_and(|runtime| !runtime.is_real()) {
+        return resolve_simulated(host, port);
+    }
+    let host = host.to_owned();
+    blocking(move || std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)))
+}
+
+fn resolve_simulated(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
+    if host == "localhost" {
+        return Ok(one((Ipv4Addr::LOCALHOST, port)));
+    }
+    let text = format!("a simulated world has no name server for {host:?}: use a literal address");
+    Err(io::Error::new(ErrorKind::Unsupported, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(addrs: impl ToSocketAddrs, expected: &str) {
+        let found = match addrs.to_socket_addrs() {
+            Ok(addrs) => addrs.map(|a| a.to_string()).collect::<Vec<_>>().join(" "),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn everything_that_std_takes_is_an_address() {
+        let v4: SocketAddr = "10.0.0.1:80".parse().unwrap();
+        let v6: SocketAddr = "[::1]:80".parse().unwrap();
+        check(v4, "10.0.0.1:80");
+        check("10.0.0.1:80", "10.0.0.1:80");
+        check(String::from("[::1]:80"), "[::1]:80");
+        check(("10.0.0.1", 80), "10.0.0.1:80");
+        check(("::1", 80), "[::1]:80");
+        check((String::from("10.0.0.1"), 80), "10.0.0.1:80");
+        check((Ipv4Addr::LOCALHOST, 1), "127.0.0.1:1");
+        check((IpAddr::V4(Ipv4Addr::LOCALHOST), 1), "127.0.0.1:1");
+        check([v4, v6], "10.0.0.1:80 [::1]:80");
+        check(&[v4, v6][..], "10.0.0.1:80 [::1]:80");
+        let (SocketAddr::V4(v4), SocketAddr::V6(v6)) = (v4, v6) else {
+            unreachable!("by their text");
+        };
+        check(v4, "10.0.0.1:80");
+        check(v6, "[::1]:80");
+    }
+
+    #[test]
+    fn what_is_no_address_is_an_error_that_quotes_it() {
+        check("nonsense", "invalid socket address \"nonsense\": no port");
+        check("host:seventy", "invalid port in \"host:seventy\"");
+        check("host:70000", "invalid port in \"host:70000\"");
+    }
+
+    #[test]
+    fn a_simulated_world_knows_itself_only() {
+        let addrs = resolve_simulated("localhost", 7).unwrap();
+        assert!(addrs.eq([SocketAddr::from(([127, 0, 0, 1], 7))]));
+        let error = resolve_simulated("example.org", 7).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn addresses_are_tried_in_order_and_the_last_error_counts() {
+        let addrs = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let even = |addr: SocketAddr| match addr.port() {
+            2 => Ok(2),
+            port => Err(io::Error::other(port.to_string())),
+        };
+        assert_eq!(try_each(addrs, even).unwrap(), 2);
+        let error = try_each([addrs[0], addrs[2]], even).unwrap_err();
+        assert_eq!(error.to_string(), "3");
+        let error = try_each([], even).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,163 @@
+//! Accept loops that survive a shortage of descriptors, memory or stacks.
+//!
+//! Such a shortage passes when connections end. An accept loop that gives up, or that tries again at
+//! once and burns a processor while the backlog is full, turns it into an outage. So it waits, doubling
+//! from [`DELAY_MIN`] to [`DELAY_MAX`], and says so: Go's `net/http` does the same.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::is_closed;
+use super::listener::TcpListener;
+use super::stream::TcpStream;
+use crate::go::GoBuilder;
+use crate::platform::Errno;
+use crate::time::sleep;
+
+/// The first wait after a failure.
+const DELAY_MIN: Duration = Duration::from_millis(5);
+/// No wait is longer.
+const DELAY_MAX: Duration = Duration::from_secs(1);
+
+impl TcpListener {
+    /// As [`accept`](TcpListener::accept), but when descriptors or memory are short (`EMFILE`, `ENFILE`,
+    /// `ENOBUFS`, `ENOMEM`) it says so on standard error, sleeps and tries again: 5 ms at first, doubling
+    /// to 1 s.
+    ///
+    /// # Errors
+    /// Those of `accept` that do not pass by themselves.
+    pub fn accept_retrying(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept_with(&mut Backoff::new())
+    }
+
+    /// Accepts until the listener is closed and runs `handler` for each connection in a goroutine of its
+    /// own, in the listener's runtime.
+    ///
+    /// Shortages are waited out as in [`accept_retrying`](TcpListener::accept_retrying). A connection for
+    /// which no goroutine can be started is closed, and counts as one. A handler that panics ends its
+    /// own connection only.
+    ///
+    /// # Errors
+    /// Those of `accept` that do not pass by themselves. A closed listener is a success.
+    pub fn serve<F>(&self, handler: F) -> io::Result<()>
+    where
+        F: Fn(TcpStream, SocketAddr) + Send + Sync + 'static,
+    {
+        let handler = Arc::new(handler);
+        let runtime = self.descriptor().runtime();
+        let mut backoff = Backoff::new();
+        loop {
+            let (stream, peer) = match self.accept_with(&mut backoff) {
+                Ok(accepted) => accepted,
+                Err(error) if is_closed(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let handler = Arc::clone(&handler);
+            let started = GoBuilder::new().spawn_on(&*runtime, move || handler(stream, peer));
+            match started {
+                Ok(_detached) => backoff.reset(),
+                // The stream has gone with the closure.
+                Err(error) => backoff.wait(&format!("no goroutine for {peer}: {error}")),
+            }
+        }
+    }
+
+    fn accept_with(&self, backoff: &mut Backoff) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            match self.accept() {
+                Err(error) if passes_by_itself(&error) => backoff.wait(&error.to_string()),
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Whether an error of `accept` is a shortage that ends when others give something back.
+fn passes_by_itself(error: &io::Error) -> bool {
+    const SHORTAGES: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    let errno = error.raw_os_error().map(Errno);
+    errno.is_some_and(|errno| SHORTAGES.contains(&errno))
+}
+
+/// How long to wait after the failures so far.
+#[derive(Debug)]
+struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    fn new() -> Backoff {
+        Backoff { failures: 0 }
+    }
+
+    /// The wait after one more failure.
+    fn next_delay(&mut self) -> Duration {
+        let factor = 2_u32.saturating_pow(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        DELAY_MIN.saturating_mul(factor).min(DELAY_MAX)
+    }
+
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    fn wait(&mut self, why: &str) {
+        let delay = self.next_delay();
+        // Not `eprintln!`: a closed standard error must not end a server.
+        let _ = writeln!(
+            io::stderr(),
+            "netpoll: accept: {why}; retrying in {delay:?}"
+        );
+        sleep(delay);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::FakeDescriptor;
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::time::Instant;
+
+    #[test]
+    fn the_delay_doubles_from_5_ms_to_1_s_and_starts_again_after_a_success() {
+        let mut backoff = Backoff::new();
+        let delays: Vec<_> = (0..9).map(|_| backoff.next_delay().as_millis()).collect();
+        assert_eq!(delays, [5, 10, 20, 40, 80, 160, 320, 640, 1000]);
+        backoff.failures = u32::MAX;
+        assert_eq!(backoff.next_delay(), DELAY_MAX);
+        backoff.reset();
+        assert_eq!(backoff.next_delay(), DELAY_MIN);
+    }
+
+    #[test]
+    fn serve_waits_out_shortages_and_ends_well_when_closed() {
+        let script = [Err(libc::EMFILE), Ok(()), Ok(()), Err(libc::ENFILE), Ok(())];
+        let listener = TcpListener::new(FakeDescriptor::listener(script, 1));
+        let served = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&served);
+        let start = Instant::now();
+        listener
+            .serve(move |_, peer| {
+                assert_eq!(peer.port(), 9);
+                count.fetch_add(1, Relaxed);
+            })
+            .unwrap();
+        // No goroutine for the first connection, which is the second failure in a row.
+        assert_eq!(served.load(Relaxed), 2);
+        assert!(start.elapsed() >= Duration::from_millis(5 + 10 + 5));
+    }
+
+    #[test]
+    fn serve_returns_errors_that_stay() {
+        let script = [Ok(()), Err(libc::EINVAL)];
+        let listener = TcpListener::new(FakeDescriptor::listener(script, 0));
+        let error = listener.serve(|_, _| ()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+
+        let listener = TcpListener::new(FakeDescriptor::listener([], 0));
+        assert!(is_closed(&listener.accept_retrying().unwrap_err()));
+    }
+}

@@ -122,9 +122,9 @@ fn every_operation_after_close_says_so() {
             assert_closed(stream.read(&mut one));
             assert_closed(stream.read(&mut []));
             assert_closed(stream.read_vectored(&mut [IoSliceMut::new(&mut two)]));
-            assert_closed(stream.write(b"x"));
+            assert_closed(stream.write(b"x").map(drop));
             assert_closed(stream.write_all(b"x"));
-            assert_closed(stream.write_vectored(&[IoSlice::new(b"x")]));
+            assert_closed(stream.write_vectored(&[IoSlice::new(b"x")]).map(drop));
             assert_closed(stream.peek(&mut one));
             assert_closed(stream.shutdown(Shutdown::Both));
             assert_closed(stream.peer_addr());

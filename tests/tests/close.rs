@@ -156,8 +156,8 @@ fn a_peer_that_closes_is_not_our_close() {
         let mut stream = &*ours;
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
         let error = loop {
-            match stream.write(&[0; 1024]) {
-                Ok(_) => sleep(Duration::from_millis(1)),
+            match stream.write_all(&[0; 1024]) {
+                Ok(()) => sleep(Duration::from_millis(1)),
                 Err(error) => break error,
             }
         };

@@ -161,12 +161,12 @@ fn changing_the_workers_under_load_loses_nothing() {
         let trips: u64 = thread::scope(|scope| {
             // Some connections stay, pinned to workers that are retired; others come and go.
             let client = move |number: u64| {
-                let (mut connection, mut trips) = (0, 0);
+                let (mut connection, mut trips) = (0, 0u64);
                 let mut client = Client::connect(addr, number).unwrap();
                 while !over.load(Relaxed) {
                     client.round_trip(3000).unwrap();
                     trips += 1;
-                    if number % 2 == 0 && trips % 16 == 0 {
+                    if number.is_multiple_of(2) && trips.is_multiple_of(16) {
                         connection += CLIENTS;
                         client = Client::connect(addr, number + connection).unwrap();
                     }

@@ -64,6 +64,10 @@ pub trait RuntimeOps: Debug + Send + Sync {
     /// Ends the park with this ticket. True when it did; false when the park had ended already,
     /// however long ago: a ticket is good for one park of one goroutine, for ever.
     fn unpark(&self, g: u32, ticket: u64) -> bool;
+    /// Goroutine `g`, the caller, has panicked and caught it at its root: for the trace.
+    fn note_panic(&self, g: u32) {
+        let _ = g;
+    }
     /// Lets the other goroutines of the caller's worker run first. The caller is goroutine `g`.
     fn yield_now(&self, g: u32);
     /// Runs `job` on the blocking pool. `job` must not unwind.

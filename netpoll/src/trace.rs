@@ -162,12 +162,15 @@ pub enum Event {
         /// The goroutine's number.
         g: u64,
     },
+    /// The running goroutine panics, and its panic has been caught at its root.
+    Panic {
+        /// The goroutine's number.
+        g: u64,
+    },
     /// The running goroutine ended.
     Done {
         /// The goroutine's number.
         g: u64,
-        /// Whether it ended by a panic.
-        panicked: bool,
     },
     /// A slot changed its state.
     Slot {
@@ -232,8 +235,8 @@ impl fmt::Display for Event {
             Event::Yield { g } => write!(f, "yield g{g}"),
             Event::Park { g, on } => write!(f, "park g{g}: {on}"),
             Event::Ready { g } => write!(f, "ready g{g}"),
-            Event::Done { g, panicked: false } => write!(f, "done g{g}"),
-            Event::Done { g, panicked: true } => write!(f, "done g{g} by panic"),
+            Event::Panic { g } => write!(f, "panic g{g}"),
+            Event::Done { g } => write!(f, "done g{g}"),
             Event::Slot { fd, mode, from, to } => write!(f, "{mode} fd{fd}: {from} -> {to}"),
             Event::Deadline { fd, mode, at_ns: 0 } => write!(f, "{mode} fd{fd}: deadline none"),
             Event::Deadline { fd, mode, at_ns } if *at_ns < 0 => {

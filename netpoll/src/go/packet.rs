@@ -6,6 +6,7 @@ use std::thread;
 
 use super::scope::Scoped;
 use crate::sync::raw::RawWaitGroup;
+use crate::waiter::with_current;
 
 /// What `join` reports for a goroutine whose body was dropped instead of being run.
 const NEVER_RAN: &str = "the runtime was shut down before this goroutine could run";
@@ -90,10 +91,22 @@ struct Body<F, T, A> {
 impl<F: FnOnce() -> T, T, A> Body<F, T, A> {
     fn run(self) {
         let result = catch_unwind(AssertUnwindSafe(self.f));
+        if result.is_err() {
+            note_panic();
+        }
         if let Some(packet) = &self.finish.packet {
             packet.put(result);
         }
     }
+}
+
+/// Tells the trace that the goroutine that runs has panicked.
+fn note_panic() {
+    with_current(|current| {
+        if let Some(current) = current {
+            current.runtime.note_panic(current.g);
+        }
+    });
 }
 
 /// A body for the runtime: runs `f`, leaves the result in `packet`, then drops `after`. It does not

@@ -206,10 +206,7 @@ impl<P: Platform> Shared<P> {
     /// A goroutine has ended: gives its stack and its record back.
     pub(super) fn end_g(&self, index: u32) {
         let g = self.gs.get(index);
-        self.kernel.trace(Event::Done {
-            g: g.id(),
-            panicked: false,
-        });
+        self.kernel.trace(Event::Done { g: g.id() });
         drop(g.fiber.take());
         self.live.fetch_sub(1, AcqRel);
         self.free_g(index);
@@ -410,6 +407,11 @@ impl<P: Platform> RuntimeOps for Shared<P> {
 
     fn yield_now(&self, g: u32) {
         self.suspend(g, Commit::Yield);
+    }
+
+    fn note_panic(&self, g: u32) {
+        let g = self.gs.get(g).id();
+        self.kernel.trace(Event::Panic { g });
     }
 
     fn blocking(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {

@@ -88,10 +88,13 @@ fn unsafe_stands_only_in_its_places() {
 
 #[test]
 fn no_second_build_for_the_checkers() {
-    let good = [(
-        "models/src/lib.rs",
-        "use loom::sync::Arc; // not cfg(loom)\n#[cfg(test)]",
-    )];
+    let good = [
+        (
+            "models/src/lib.rs",
+            "use loom::sync::Arc; // not cfg(loom)\n#[cfg(test)]",
+        ),
+        ("ARCHITECTURE.md", "There is no `cfg(loom)`."),
+    ];
     check(
         "loom",
         "netpoll/src/lib.rs",

@@ -8,9 +8,14 @@
 //! | file | protocol |
 //! |---|---|
 //! | [`mod@platform`] | the `Loom` platform |
+//! | [`mod@check`] | runs a model and says what was covered |
 //! | `park_model` | a consumer that parks, against an edge, a close and a deadline |
+//! | `short_read_model` | a reader that waits at once after a short read |
 
+pub mod check;
 pub mod platform;
 
 #[cfg(test)]
 mod park_model;
+#[cfg(test)]
+mod short_read_model;

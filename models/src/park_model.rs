@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use loom::sync::Arc;
 use loom::sync::atomic::AtomicU32;
+use netpoll::backend::Readiness;
 use netpoll::ops::Deadlines;
 use netpoll::platform::Park;
 use netpoll::poll::desc::Begin;
@@ -24,6 +25,7 @@ use netpoll::poll::{DeadlineJob, DeadlineTimers, PollDesc, PollError, Released};
 use netpoll::sched::timers::{Job, TimerHeap, TimerId};
 use netpoll::trace::Mode;
 
+use crate::check::check;
 use crate::platform::{Loom, LoomParker, NoKernel};
 
 /// The goroutine of the consumer.
@@ -77,7 +79,11 @@ impl World {
     }
 
     fn edge(&self) {
-        self.release(self.pd.event(&NoKernel, self.pd.life(), true, false, false));
+        let what = Readiness {
+            read: true,
+            ..Readiness::default()
+        };
+        self.release(self.pd.event(&NoKernel, self.pd.life(), what));
     }
 
     fn expire(&self, generation: u64) {
@@ -107,36 +113,6 @@ impl DeadlineTimers for Timers {
     fn disarm(&self, id: TimerId) {
         self.heap.borrow_mut().remove(id);
     }
-}
-
-/// Runs a model over every interleaving, with at most `preemptions` of them forced if that is given, and
-/// says how many there were. Loom returns normally when a cap stops it, so no cap may be set.
-fn check(name: &str, preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
-    let executions = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-    let counter = executions.clone();
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions;
-    assert_eq!(
-        builder.max_permutations, None,
-        "a cap would make {name} incomplete"
-    );
-    assert_eq!(
-        builder.max_duration, None,
-        "a cap would make {name} incomplete"
-    );
-    builder.check(move || {
-        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        body();
-    });
-    let executions = executions.load(std::sync::atomic::Ordering::Relaxed);
-    let bound = preemptions.map_or("unbounded".into(), |bound| {
-        format!("preemptions <= {bound}")
-    });
-    println!("{name}: {executions} executions, {bound}, complete");
-    assert!(
-        executions > 1,
-        "{name} has only one interleaving: it checks nothing"
-    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn check(seeds: u64, program: fn()) {
             for seed in 0..seeds {
                 let mut config = SimConfig::seed(seed);
                 config.granularity = granularity;
-                config.faults = faults.clone().with(FaultKind::NoDescriptor, 0);
+                config.faults = faults.with(FaultKind::NoDescriptor, 0);
                 let report = run(config, move |kernel| {
                     let runtime = netpoll::Builder::new().build_on::<Sim>(kernel).unwrap();
                     runtime.run(program).unwrap();

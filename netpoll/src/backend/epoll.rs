@@ -30,6 +30,7 @@ use crate::trace::Event;
 
 const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
+const PRI: u32 = libc::EPOLLPRI as u32;
 const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 const HUP: u32 = libc::EPOLLHUP as u32;
 const ERR: u32 = libc::EPOLLERR as u32;
@@ -64,9 +65,10 @@ pub fn timeout_ms(delay_ns: i64) -> i32 {
 #[must_use]
 pub fn readiness(events: u32) -> Readiness {
     Readiness {
-        read: events & (IN | RDHUP | HUP | ERR) != 0,
+        read: events & (IN | PRI | RDHUP | HUP | ERR) != 0,
         write: events & (OUT | HUP | ERR) != 0,
         error: events == ERR,
+        unsure: events & (PRI | RDHUP | HUP | ERR) != 0,
     }
 }
 
@@ -113,7 +115,7 @@ impl<P: Platform> Epoll<P> {
             self.epfd,
             fd,
             EpollEvent {
-                events: IN | OUT | RDHUP | ET,
+                events: IN | OUT | PRI | RDHUP | ET,
                 data,
             },
         )
@@ -239,7 +241,9 @@ mod tests {
     #[test]
     fn hang_up_and_error_wake_both_directions() {
         let both = |events| {
-            let Readiness { read, write, error } = readiness(events);
+            let Readiness {
+                read, write, error, ..
+            } = readiness(events);
             (read, write, error)
         };
         assert_eq!(both(IN), (true, false, false));
@@ -253,5 +257,19 @@ mod tests {
             "an error with company is no sole error"
         );
         assert_eq!(both(0), (false, false, false));
+    }
+
+    #[test]
+    fn after_the_end_an_error_or_urgent_data_a_short_read_proves_nothing() {
+        for (events, unsure) in [
+            (IN, false),
+            (IN | OUT, false),
+            (IN | RDHUP, true),
+            (HUP, true),
+            (ERR, true),
+            (PRI, true),
+        ] {
+            assert_eq!(readiness(events).unsure, unsure, "{events:#x}");
+        }
     }
 }

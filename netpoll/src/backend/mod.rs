@@ -21,4 +21,7 @@ pub struct Readiness {
     pub write: bool,
     /// The kernel reported an error and nothing else.
     pub error: bool,
+    /// The stream ends or ended, failed, or carries urgent data: from here on a short read does not
+    /// prove that there is nothing left to read.
+    pub unsure: bool,
 }

@@ -20,7 +20,7 @@ use crate::goroutine::Commit;
 use crate::net::{closed_error, not_pollable_error, timeout_error};
 use crate::ops::{Deadlines, Descriptor, RuntimeOps};
 use crate::platform::{Atomic, Errno, Kernel, Lock, Platform, RawFd, Shutdown, SockAddr};
-use crate::poll::desc::Begin;
+use crate::poll::desc::{Begin, StartRead};
 use crate::poll::{PollDesc, PollError};
 use crate::sched::g::PROXY;
 use crate::sched::shared::Shared;
@@ -48,6 +48,9 @@ pub struct File<P: Platform> {
     close_result: P::AtomicU32,
     /// Not 0: the number is handed out and not closed.
     keep: P::AtomicU32,
+    /// 1 when the last read took everything there was: the next one may wait without asking the kernel
+    /// first. Only the read lock's holder touches it; whoever resets the slot or waits clears it.
+    drained: AtomicU32,
     /// Operations in a row that did not wait, per direction. Only the lock's holder touches them.
     streak: [AtomicU32; 2],
 }
@@ -123,6 +126,7 @@ impl<P: Platform> File<P> {
             closed: Sema::new(0),
             close_result: P::AtomicU32::new(0),
             keep: P::AtomicU32::new(0),
+            drained: AtomicU32::new(0),
             streak: [const { AtomicU32::new(0) }; 2],
         }))
     }
@@ -155,11 +159,20 @@ impl<P: Platform> File<P> {
         call: impl FnMut(&P::Kernel, RawFd) -> Result<R, Errno>,
     ) -> io::Result<R> {
         let locked = self.lock(mode)?;
-        self.pd().reset(self.kernel(), mode)?;
+        self.begin(mode)?;
         let result = self.retry(mode, call);
         drop(locked);
         self.spend(mode);
         result
+    }
+
+    /// Refuses an operation that could not wait, and discards an old edge. A system call follows (S6).
+    #[inline]
+    fn begin(&self, mode: Mode) -> Result<(), PollError> {
+        if mode == Mode::Read {
+            self.drained.store(0, Relaxed);
+        }
+        self.pd().reset(self.kernel(), mode)
     }
 
     /// The inner loop. The caller holds the lock and has reset the slot.
@@ -182,6 +195,9 @@ impl<P: Platform> File<P> {
     /// Waits until a retry is worth it.
     pub(crate) fn wait_for_edge(&self, mode: Mode) -> Result<(), PollError> {
         self.streak[mode as usize].store(0, Relaxed);
+        if mode == Mode::Read {
+            self.drained.store(0, Relaxed);
+        }
         let (pd, kernel) = (self.pd(), self.kernel());
         loop {
             match pd.begin(kernel, mode)? {
@@ -291,7 +307,18 @@ impl<P: Platform> Descriptor for File<P> {
         }
         let length = buf.len().min(CALL_BYTES_MAX);
         let buf = &mut buf[..length];
-        self.operate(Mode::Read, |kernel, fd| kernel.read(fd, buf))
+        let locked = self.lock(Mode::Read)?;
+        let drained = self.drained.load(Relaxed) != 0;
+        self.drained.store(0, Relaxed);
+        if self.pd().start_read(self.kernel(), drained)? == StartRead::Wait {
+            self.wait_for_edge(Mode::Read)?;
+        }
+        let read = self.retry(Mode::Read, |kernel, fd| kernel.read(fd, buf))?;
+        self.drained
+            .store(u32::from(0 < read && read < length), Relaxed);
+        drop(locked);
+        self.spend(Mode::Read);
+        Ok(read)
     }
 
     fn readv(&self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
@@ -314,7 +341,7 @@ impl<P: Platform> Descriptor for File<P> {
 
     fn write_all(&self, mut buf: &[u8]) -> io::Result<()> {
         let locked = self.lock(Mode::Write)?;
-        self.pd().reset(self.kernel(), Mode::Write)?;
+        self.begin(Mode::Write)?;
         while !buf.is_empty() {
             let part = &buf[..buf.len().min(CALL_BYTES_MAX)];
             let written = self.retry(Mode::Write, |kernel, fd| kernel.write(fd, part))?;

@@ -30,6 +30,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use super::info::{Info, LIFE_MAX, PollError, Snapshot};
 use super::slot::{Change, Enter, Slot};
+use crate::backend::Readiness;
 use crate::ops::Deadlines;
 use crate::platform::{Atomic, Kernel, Lock, Platform, RawFd};
 use crate::sched::timers::TimerId;
@@ -80,6 +81,16 @@ pub enum Begin {
     Ready,
     /// Park now, with [`PollDesc::commit`].
     Park,
+}
+
+/// How a read of a stream starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum StartRead {
+    /// With the system call.
+    Call,
+    /// With a wait for an edge.
+    Wait,
 }
 
 /// One direction's deadline.
@@ -341,6 +352,31 @@ impl<P: Platform> PollDesc<P> {
         self.info.load().check(mode)
     }
 
+    /// Starts a read of a stream, as [`reset`](PollDesc::reset) does, or says that the system call can be
+    /// spared: when the last one was short, the stream has nothing left (epoll(7)), and the slot keeps
+    /// every edge since, because nothing has reset it. This is that call's `EAGAIN`, one operation
+    /// later.
+    ///
+    /// Not so once an event told of an end, an error or urgent data. Those are announced once, possibly
+    /// together with the bytes just read, and a short read does not prove that they were seen. Such an
+    /// event is either dispatched after the last reset, then it has left `Ready`, or before, then the
+    /// reset has acquired it (O2).
+    ///
+    /// # Errors
+    /// Closing, deadline passed, or not pollable.
+    #[inline]
+    pub fn start_read(
+        &self,
+        kernel: &P::Kernel,
+        last_was_short: bool,
+    ) -> Result<StartRead, PollError> {
+        if last_was_short && !self.info.load().is_unsure() {
+            return Ok(StartRead::Wait);
+        }
+        self.reset(kernel, Mode::Read)?;
+        Ok(StartRead::Call)
+    }
+
     // ---- the poll loop -----------------------------------------------------------------------------
 
     /// Takes an event of the kernel (T5). Nothing happens when the event is of another life (S8).
@@ -348,26 +384,19 @@ impl<P: Platform> PollDesc<P> {
     /// The test of the life and the edge are two steps, so a *spurious* `Ready` can reach the next
     /// life. It is harmless, because every consumer retries its system call; the error bit is guarded
     /// by the life number inside the summary word and cannot leak this way.
-    pub fn event(
-        &self,
-        kernel: &P::Kernel,
-        life: u32,
-        read: bool,
-        write: bool,
-        error: bool,
-    ) -> Released {
+    pub fn event(&self, kernel: &P::Kernel, life: u32, what: Readiness) -> Released {
         if self.life() != life {
             return Released::default();
         }
-        self.info.set_event_error(life, error);
+        self.info.note_event(life, what.error, what.unsure);
         let edge = |mode: Mode| {
             let (change, g) = self.slot(mode).edge();
             self.trace(kernel, mode, change);
             g
         };
         Released {
-            read: if read { edge(Mode::Read) } else { None },
-            write: if write { edge(Mode::Write) } else { None },
+            read: if what.read { edge(Mode::Read) } else { None },
+            write: if what.write { edge(Mode::Write) } else { None },
         }
     }
 

@@ -4,14 +4,16 @@
 //! | bits | meaning | written by |
 //! |---|---|---|
 //! | 0 | closing | [`publish`](Info::publish), under the descriptor's lock |
-//! | 1 | event error: the kernel reported `ERR` and nothing else | [`set_event_error`](Info::set_event_error), lock-free, by the poll loop |
+//! | 1 | event error: the last event was `ERR` and nothing else | [`note_event`](Info::note_event), lock-free, by the poll loop |
 //! | 2 | the read deadline has passed | `publish` |
 //! | 3 | the write deadline has passed | `publish` |
+//! | 4 | unsure: an event told of an end, an error or urgent data | [`note_event`](Info::note_event) |
 //! | 12..32 | the life number of the descriptor | `publish` |
 //!
-//! Everything but bit 1 is a copy of what the lock guards (S12). Bit 1 lives only here, and is refused
-//! when the event's life is not the word's (S9): an error harvested before a close must not poison the
-//! next file in the same object (golang/go#59545).
+//! Everything but bits 1 and 4 is a copy of what the lock guards (S12). Those two live only here, and
+//! are refused when the event's life is not the word's (S9): an error harvested before a close must not
+//! poison the next file in the same object (golang/go#59545). Bit 1 follows the last event; bit 4 stays
+//! for the life.
 
 use std::fmt;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
@@ -23,6 +25,9 @@ const CLOSING: u32 = 1;
 const EVENT_ERROR: u32 = 1 << 1;
 const READ_EXPIRED: u32 = 1 << 2;
 const WRITE_EXPIRED: u32 = 1 << 3;
+const UNSURE: u32 = 1 << 4;
+/// The bits that events write and `publish` keeps.
+const OF_EVENTS: u32 = EVENT_ERROR | UNSURE;
 const LIFE_SHIFT: u32 = 12;
 /// Width of a life number, here and in the user data of kernel events.
 pub const LIFE_BITS: u32 = 20;
@@ -34,7 +39,7 @@ const _: () = assert!(
     "the life number fills the word"
 );
 const _: () = assert!(
-    (CLOSING | EVENT_ERROR | READ_EXPIRED | WRITE_EXPIRED) & (LIFE_MAX << LIFE_SHIFT) == 0,
+    (CLOSING | OF_EVENTS | READ_EXPIRED | WRITE_EXPIRED) & (LIFE_MAX << LIFE_SHIFT) == 0,
     "no flag is part of the life number"
 );
 
@@ -88,9 +93,14 @@ impl Snapshot {
         self.0 & bit != 0
     }
 
-    /// This word with the event error of another one.
-    fn with_error_of(self, other: Snapshot) -> Snapshot {
-        Snapshot(self.0 & !EVENT_ERROR | other.0 & EVENT_ERROR)
+    /// This word with the events' bits of another one.
+    fn with_events_of(self, other: Snapshot) -> Snapshot {
+        Snapshot(self.0 & !OF_EVENTS | other.0 & OF_EVENTS)
+    }
+
+    /// Whether an event of this life told of an end, an error or urgent data.
+    pub fn is_unsure(self) -> bool {
+        self.is(UNSURE)
     }
 
     /// Whether an operation of this direction may wait. Closing outranks a timeout. Writers are not
@@ -121,6 +131,7 @@ impl fmt::Debug for Snapshot {
         let flags = [
             (CLOSING, "closing"),
             (EVENT_ERROR, "event error"),
+            (UNSURE, "unsure"),
             (READ_EXPIRED, "read expired"),
             (WRITE_EXPIRED, "write expired"),
         ];
@@ -154,7 +165,7 @@ impl<P: Primitives> Info<P> {
 
     /// Writes everything but the event error, which is kept. The caller holds the descriptor's lock.
     pub(crate) fn publish(&self, facts: Snapshot) {
-        self.update(|old| Some(facts.with_error_of(old)));
+        self.update(|old| Some(facts.with_events_of(old)));
     }
 
     /// Writes everything and forgets the event error: a new life begins.
@@ -162,14 +173,13 @@ impl<P: Primitives> Info<P> {
         self.update(|_| Some(facts));
     }
 
-    /// Records or clears an event error that was seen by an event of `life`. Refused when the word is
-    /// of another life (S9).
-    pub(crate) fn set_event_error(&self, life: u32, error: bool) {
+    /// Records what an event of `life` said. Refused when the word is of another life (S9).
+    pub(crate) fn note_event(&self, life: u32, error: bool, unsure: bool) {
         self.update(|old| {
-            if old.life() != life || old.is(EVENT_ERROR) == error {
-                return None;
-            }
-            Some(Snapshot(old.0 ^ EVENT_ERROR))
+            let error = if error { EVENT_ERROR } else { 0 };
+            let unsure = if unsure { UNSURE } else { 0 };
+            let next = old.0 & !EVENT_ERROR | error | unsure;
+            (old.life() == life && next != old.0).then_some(Snapshot(next))
         });
     }
 
@@ -214,16 +224,20 @@ mod tests {
         let info = Info::<Os>::new();
         info.publish_new_life(Snapshot::new(7, false, false, false));
         for stale in [0, 6, 8, LIFE_MAX] {
-            info.set_event_error(stale, true);
+            info.note_event(stale, true, true);
             assert_eq!(info.load().check(Mode::Read), Ok(()), "life {stale}");
         }
-        info.set_event_error(7, true);
+        info.note_event(7, true, true);
         assert_eq!(info.load().check(Mode::Read), Err(PollError::NotPollable));
-        info.set_event_error(7, false);
+        info.note_event(7, false, false);
         assert_eq!(
             info.load().check(Mode::Read),
             Ok(()),
             "an event error is not sticky"
+        );
+        assert!(
+            info.load().is_unsure(),
+            "but a life that may have ended stays so"
         );
     }
 
@@ -231,7 +245,7 @@ mod tests {
     fn publishing_keeps_the_event_error_and_a_new_life_forgets_it() {
         let info = Info::<Os>::new();
         info.publish_new_life(Snapshot::new(7, false, false, false));
-        info.set_event_error(7, true);
+        info.note_event(7, true, true);
         info.publish(Snapshot::new(7, false, false, true));
         assert_eq!(info.load().check(Mode::Read), Err(PollError::NotPollable));
         info.publish_new_life(Snapshot::new(8, false, false, false));

@@ -136,7 +136,7 @@ impl<P: Platform> Netpoll<P> {
     pub fn poll(&self, kernel: &P::Kernel, delay: Delay, ready: &mut Vec<u32>) {
         self.backend.poll(kernel, delay.as_ns(), |data, what| {
             if let Some((pd, life)) = self.lives.of_event(data) {
-                let released: Released = pd.event(kernel, life, what.read, what.write, what.error);
+                let released: Released = pd.event(kernel, life, what);
                 ready.extend(released.iter());
             }
         });

@@ -140,8 +140,10 @@ impl<P: Primitives> Slot<P> {
         decode(self.word.load(Relaxed))
     }
 
-    /// The only CAS loop: applies `step` until its result could be stored. An unchanged state is not
-    /// stored; `None` stops.
+    /// The only CAS loop: applies `step` until its result could be stored; `None` stops.
+    ///
+    /// An unchanged state is stored too: a second edge on `Ready` must be part of what the consumer
+    /// acquires (O2), or it could miss what that event said of the stream's end.
     fn update<A>(
         &self,
         mut step: impl FnMut(SlotState) -> Option<(SlotState, A)>,
@@ -150,9 +152,7 @@ impl<P: Primitives> Slot<P> {
         loop {
             let from = decode(word);
             let (to, action) = step(from)?;
-            if from == to {
-                return Some((Change { from, to }, action));
-            }
+
             match self
                 .word
                 .compare_exchange(word, encode(to), AcqRel, Acquire)

@@ -24,12 +24,18 @@
 //! | [`platform`] | `Sim`: the primitives of the seam on the engine |
 //! | [`kernel`] | the simulated kernel |
 //! | [`faults`] | what may go wrong, and how often |
+//! | [`scenarios`] | programs to explore |
+//! | [`explore`](mod@explore) | many seeds, and the report of what was found |
+//! | [`failure`] | the file that keeps it |
 
 pub mod choice;
 pub mod engine;
+pub mod explore;
+pub mod failure;
 pub mod faults;
 pub mod kernel;
 pub mod platform;
+pub mod scenarios;
 mod strategy;
 #[cfg(test)]
 mod tests;

@@ -53,6 +53,8 @@ pub enum WorldEvent {
     },
     /// This thread ended.
     Exit,
+    /// A panic was raised here. Whether it ends anything is for those who catch it to say.
+    Panic,
     /// This thread cannot go on.
     Block {
         /// What it waits for.
@@ -119,6 +121,7 @@ impl fmt::Display for WorldEvent {
         match self {
             WorldEvent::Spawn { thread } => write!(f, "spawn thread #{}", thread.0),
             WorldEvent::Exit => f.write_str("exit"),
+            WorldEvent::Panic => f.write_str("panic"),
             WorldEvent::Block { on } => write!(f, "block: {on}"),
             WorldEvent::Resume { timed_out: false } => f.write_str("resume"),
             WorldEvent::Resume { timed_out: true } => f.write_str("resume: timed out"),

@@ -284,6 +284,10 @@ impl<P: Platform> Loop<'_, P> {
         // F3, partner of F4 in `idle.rs` and of F5 in `netpoll.rs`: from here on a submitter sees that
         // this worker sleeps, or this worker sees what was submitted.
         P::fence(SeqCst);
+        if was_spinning && !active && shared.work_for_any() {
+            // Retired while it spun: somebody else has to do the search that submitters relied on.
+            shared.wake_one();
+        }
         let mut found_elsewhere = false;
         let mut polled = false;
         if worker.inbox.is_empty() && !shared.is_shut_down() {

@@ -1,1 +1,67 @@
-fn main() {}
+//! The `cargo sim` command: run scenarios under many seeds, look at one run again.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `args.rs` | the arguments, and one clear line for wrong ones |
+//! | `output.rs` | standard output that may be closed, tables, numbers |
+//! | `list.rs`, `explore.rs`, `replay.rs` | the commands |
+//!
+//! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input.
+
+mod args;
+mod explore;
+mod list;
+mod output;
+mod replay;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use args::Command;
+use output::Output;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing was found.
+    Clean,
+    /// A property was violated.
+    Violated,
+}
+
+/// Bad usage or unreadable input: one line that says what to do about it.
+#[derive(Debug)]
+struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn main() -> ExitCode {
+    let mut output = Output::new();
+    let result = match args::parse() {
+        Ok(Command::Help(text)) => {
+            output.print(&text);
+            Ok(Verdict::Clean)
+        }
+        Ok(Command::List(args)) => {
+            list::list(&args, &mut output);
+            Ok(Verdict::Clean)
+        }
+        Ok(Command::Explore(args)) => explore::explore(&args, &mut output),
+        Ok(Command::Replay(args)) => replay::replay(&args, &mut output),
+        Err(usage) => Err(usage),
+    };
+    let result = result.and_then(|verdict| output.finish().map(|()| verdict));
+    match result {
+        Ok(Verdict::Clean) => ExitCode::SUCCESS,
+        Ok(Verdict::Violated) => ExitCode::from(1),
+        Err(usage) => {
+            // Nothing is left to be done if standard error is gone as well.
+            let _unwritten = output::to_stderr(&format!("error: {usage}\n"));
+            ExitCode::from(2)
+        }
+    }
+}

@@ -215,6 +215,14 @@ impl Engine {
         recorder.record(self.now_ns.get(), self.threads.current(), event);
     }
 
+    /// Takes down that the running thread panics, unless it does so in the recorder itself.
+    fn record_panic(&self) {
+        if let Ok(mut recorder) = self.recorder.try_borrow_mut() {
+            let (now_ns, thread) = (self.now_ns.get(), self.threads.current());
+            recorder.record(now_ns, thread, WorldEvent::Panic.into());
+        }
+    }
+
     /// Takes down an event of the kernel itself.
     #[inline]
     pub(crate) fn record_kernel(&self, event: WorldEvent) {

@@ -1,8 +1,8 @@
 //! Panics inside a run: caught, kept, and not printed.
 //!
 //! A panic is an expected result of a simulated run, so the process-wide hook prints nothing while a
-//! run is going on on the panicking thread of the operating system. Everywhere else the hook that was
-//! installed before decides.
+//! run is going on on the panicking thread of the operating system, and takes down where it was raised.
+//! Everywhere else the hook that was installed before decides.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -35,6 +35,7 @@ pub(super) fn install_hook() {
                     .map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line())),
             };
             LAST.set(Some(seen));
+            super::with(|engine| engine.map(super::Engine::record_panic));
         }));
     });
 }

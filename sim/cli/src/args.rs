@@ -1,0 +1,339 @@
+//! The arguments.
+//!
+//! `clap` parses and explains them. Its complaints of several lines are reduced to one, because that is
+//! what fits under a failed step of a build, and every complaint ends with exit code 2.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use netpoll::runtime::WORKERS_MAX;
+use netpoll_sim::scenarios::{self, Scenario};
+use netpoll_sim::{Faults, Granularity};
+
+use crate::Usage;
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Print this text.
+    Help(String),
+    List(ListArgs),
+    Explore(ExploreArgs),
+    Replay(ReplayArgs),
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo sim",
+    bin_name = "cargo sim",
+    version,
+    about = "Runs netpoll in a simulated world, where every decision comes from a seed.",
+    after_help = "Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Parsed,
+}
+
+#[derive(Debug, Subcommand)]
+enum Parsed {
+    /// Show the scenarios.
+    List(ListArgs),
+    /// Run scenarios under many seeds; save and report the first failure of each.
+    Explore(ExploreArgs),
+    /// Print the trace of one run, byte for byte the same every time.
+    Replay(ReplayArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExploreArgs {
+    /// The scenarios to run.
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub(crate) names: Vec<String>,
+    /// Run every scenario.
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+    /// How many seeds to run, of each scenario [default: 10000, or without end with --time].
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) seeds: Option<u64>,
+    /// The first seed, decimal or 0x hexadecimal.
+    #[arg(long, value_name = "S", default_value = "0", value_parser = seed)]
+    pub(crate) start: u64,
+    /// Stop after this long, shared among the scenarios: 500ms, 30s, 2m, 1h.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) time: Option<Duration>,
+    /// Threads of this machine to use [default: all].
+    #[arg(long, value_name = "J", value_parser = jobs)]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+    /// Where to save failures [default: traces/failures in the workspace].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) save: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A scenario, or a failure file.
+    #[arg(value_name = "NAME|FILE")]
+    pub(crate) what: String,
+    /// The seed to run a scenario with, decimal or 0x hexadecimal.
+    #[arg(long, value_name = "S", value_parser = seed)]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+    /// Print the trace as text, which is the default.
+    #[arg(long, conflicts_with = "json")]
+    text: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What determines a run beside its choices. By default the scenario says.
+#[derive(Debug, Args)]
+pub(crate) struct WorldArgs {
+    /// Which faults may strike [default: the scenario's].
+    #[arg(long, value_enum)]
+    pub(crate) faults: Option<FaultsArg>,
+    /// Where threads may be switched [default: the scenario's].
+    #[arg(long, value_enum)]
+    pub(crate) granularity: Option<GranularityArg>,
+    /// Workers of the runtime [default: 2].
+    #[arg(long, value_name = "W", value_parser = workers)]
+    pub(crate) workers: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FaultsArg {
+    None,
+    Light,
+    Chaos,
+}
+
+impl From<FaultsArg> for Faults {
+    fn from(arg: FaultsArg) -> Faults {
+        match arg {
+            FaultsArg::None => Faults::none(),
+            FaultsArg::Light => Faults::light(),
+            FaultsArg::Chaos => Faults::chaos(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum GranularityArg {
+    Syscall,
+    Atomic,
+}
+
+impl From<GranularityArg> for Granularity {
+    fn from(arg: GranularityArg) -> Granularity {
+        match arg {
+            GranularityArg::Syscall => Granularity::Syscall,
+            GranularityArg::Atomic => Granularity::Atomic,
+        }
+    }
+}
+
+/// Reads the command line.
+pub(crate) fn parse() -> Result<Command, Usage> {
+    match Cli::try_parse() {
+        Ok(cli) => Ok(match cli.command {
+            Parsed::List(args) => Command::List(args),
+            Parsed::Explore(args) => Command::Explore(args),
+            Parsed::Replay(args) => Command::Replay(args),
+        }),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                Ok(Command::Help(error.to_string()))
+            }
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+                Err(Usage("which command? See `cargo sim --help`".to_string()))
+            }
+            _ => Err(Usage(one_line(&error.to_string()))),
+        },
+    }
+}
+
+/// A complaint of clap in one line: its first paragraph, its tip, and where to read on.
+fn one_line(complaint: &str) -> String {
+    let complaint = complaint.strip_prefix("error: ").unwrap_or(complaint);
+    let words = |lines: &mut dyn Iterator<Item = &str>| {
+        let lines: Vec<&str> = lines.map(str::trim).collect();
+        lines.join(" ")
+    };
+    let mut line = words(&mut complaint.lines().take_while(|line| !line.is_empty()));
+    if let Some(tip) = complaint
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("tip: "))
+    {
+        line += &format!("; {tip}");
+    }
+    line + "; see `cargo sim --help`"
+}
+
+/// The scenario with this name.
+pub(crate) fn scenario(name: &str) -> Result<&'static Scenario, Usage> {
+    scenarios::find(name).ok_or_else(|| {
+        let hint = match nearest(name) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", known()),
+        };
+        Usage(format!("no scenario is called `{name}`; {hint}"))
+    })
+}
+
+/// The names of all scenarios, for a sentence.
+pub(crate) fn known() -> String {
+    let names: Vec<&str> = scenarios::all()
+        .iter()
+        .map(|scenario| scenario.name)
+        .collect();
+    names.join(", ")
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    let every = scenarios::all().iter().chain([scenarios::broken()]);
+    every.map(|scenario| scenario.name)
+}
+
+/// The scenario that was probably meant.
+pub(crate) fn nearest(name: &str) -> Option<&'static str> {
+    let near = names().map(|known| (distance(name, known), known)).min()?;
+    (near.0 <= 1 + name.chars().count() / 4).then_some(near.1)
+}
+
+/// How many characters must be inserted, removed or replaced to make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[row.len() - 1]
+}
+
+fn at_least_one(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("not a number from 1 on".to_string()),
+        Ok(n) => Ok(n),
+    }
+}
+
+fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+    let jobs = text.parse().ok().filter(|jobs| *jobs <= JOBS_MAX);
+    jobs.ok_or_else(|| format!("not a number from 1 to {JOBS_MAX}"))
+}
+
+/// More threads than any machine has use for.
+const JOBS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+
+fn workers(text: &str) -> Result<usize, String> {
+    let workers = text.parse().ok().filter(|w| (1..=WORKERS_MAX).contains(w));
+    workers.ok_or_else(|| format!("not a number from 1 to {WORKERS_MAX}"))
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    let number = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+        Some(hex) if !hex.starts_with('+') => u64::from_str_radix(hex, 16),
+        _ => text.parse(),
+    };
+    number.map_err(|_| "not a seed: a number up to 2^64 - 1, decimal or 0x hexadecimal".to_string())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let ms = match unit {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let number = number.parse::<u64>().ok().filter(|&number| number > 0);
+    let total = number
+        .zip(ms)
+        .and_then(|(number, ms)| number.checked_mul(ms));
+    total
+        .map(Duration::from_millis)
+        .ok_or_else(|| "not a time such as 500ms, 30s, 2m or 1h".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seeds_are_decimal_or_hexadecimal() {
+        assert_eq!(seed("17"), Ok(17));
+        assert_eq!(seed("0xff"), Ok(255));
+        assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
+        for wrong in ["", "-1", "x", "0x", "0x+1", "1e3", "18446744073709551616"] {
+            assert!(seed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(time("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
+        for wrong in [
+            "",
+            "30",
+            "s",
+            "0s",
+            "-1s",
+            "1.5s",
+            "30 s",
+            "99999999999999999999s",
+            "9999999999999999h",
+        ] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_leads_to_the_right_one() {
+        assert_eq!(nearest("ecko"), Some("echo"));
+        assert_eq!(nearest("close_vs_raed"), Some("close_vs_read"));
+        assert_eq!(nearest("close-vs-read"), Some("close_vs_read"));
+        assert_eq!(nearest("weather"), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn complaints_are_one_line() {
+        let complaint = "error: a\n  b\n\n  tip: c\n\nUsage: d\n";
+        assert_eq!(one_line(complaint), "a b; c; see `cargo sim --help`");
+    }
+}

@@ -1,0 +1,343 @@
+//! The command line is a contract: exit codes, one-line complaints, equal bytes, one JSON object.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::{env, fs};
+
+use serde_json::Value;
+
+fn sim(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netpoll-cli"));
+    command.args(args);
+    command
+}
+
+fn output(args: &[&str]) -> Output {
+    sim(args).output().expect("the binary was built")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("no signal ended it")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+/// A new folder, removed at the end of its test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let dir = format!("netpoll-cli-{}-{name}", std::process::id());
+        let dir = env::temp_dir().join(dir);
+        fs::create_dir_all(&dir).expect("a folder for temporary files");
+        Folder(dir)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("a plain path")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left behind is in the folder for temporary files.
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Finds the failure of the broken scenario; returns what was printed and the file.
+fn find_failure(folder: &Folder) -> (String, PathBuf) {
+    let output = output(&["explore", "broken", "--save", folder.path()]);
+    assert_eq!(code(&output), 1);
+    let files: Vec<_> = fs::read_dir(&folder.0)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("it can be read").path())
+        .collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    (text(&output.stdout), files[0].clone())
+}
+
+fn parsed(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else")
+}
+
+/// Demands exit code 2, nothing on standard output, and one line that contains `part`.
+#[track_caller]
+fn check_usage(args: &[&str], part: &str) {
+    let output = output(args);
+    let complaint = text(&output.stderr);
+    assert_eq!(code(&output), 2, "{args:?}: {complaint}");
+    assert_eq!(text(&output.stdout), "", "{args:?}");
+    assert_eq!(complaint.lines().count(), 1, "{args:?}: {complaint}");
+    assert!(complaint.starts_with("error: "), "{args:?}: {complaint}");
+    assert!(complaint.contains(part), "{args:?}: {complaint}");
+}
+
+#[test]
+fn bad_usage_is_one_clear_line_and_code_2() {
+    for (args, part) in [
+        (&[][..], "which command?"),
+        (&["dance"], "'dance'"),
+        (&["explore"], "<NAME"),
+        (&["explore", "--all", "echo"], "--all"),
+        (&["explore", "ecko"], "did you mean `echo`?"),
+        (&["explore", "weather"], "accept_storm, close_vs_read"),
+        (&["explore", "echo", "--seeds", "0"], "--seeds"),
+        (&["explore", "echo", "--seeds", "x"], "from 1 on"),
+        (&["explore", "echo", "--jobs", "0"], "--jobs"),
+        (&["explore", "echo", "--workers", "0"], "--workers"),
+        (&["explore", "echo", "--time", "30"], "such as 500ms, 30s"),
+        (&["explore", "echo", "--time", "0s"], "such as 500ms, 30s"),
+        (&["explore", "echo", "--start", "0xg"], "decimal or 0x"),
+        (
+            &["explore", "echo", "--start", "0xffffffffffffffff"],
+            "2^64",
+        ),
+        (&["explore", "echo", "--faults", "heavy"], "chaos"),
+        (&["explore", "echo", "--granularity", "fine"], "atomic"),
+        (&["explore", "echo", "--colour"], "'--colour'"),
+        (&["replay"], "<NAME|FILE>"),
+        (&["replay", "echo"], "--seed 17"),
+        (&["replay", "echo", "--seed", "-1"], "-1"),
+        (
+            &["replay", "echo", "--seed", "1", "--text", "--json"],
+            "--json",
+        ),
+        (&["replay", "no/such/file"], "cannot be read"),
+        (&["replay", "/"], "cannot be read"),
+        (&["replay", "ehco", "--seed", "1"], "did you mean `echo`?"),
+        (&["list", "everything"], "'everything'"),
+    ] {
+        check_usage(args, part);
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for args in [&["--help"][..], &["explore", "--help"], &["--version"]] {
+        let output = output(args);
+        assert_eq!(code(&output), 0, "{args:?}");
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn list_names_every_scenario() {
+    let printed = text(&output(&["list"]).stdout);
+    let listed = parsed(&output(&["list", "--json"]));
+    let scenarios = listed["scenarios"].as_array().expect("an array");
+    assert_eq!(scenarios.len(), printed.lines().count() - 1);
+    for scenario in scenarios {
+        assert!(printed.contains(scenario["name"].as_str().expect("a name")));
+    }
+}
+
+#[test]
+fn an_exploration_that_finds_nothing_is_code_0_and_a_table() {
+    let output = output(&["explore", "echo", "accept_storm", "--seeds", "20"]);
+    assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
+    let table = text(&output.stdout);
+    let row = table.lines().find(|line| line.starts_with("echo "));
+    assert!(
+        row.is_some_and(|row| row.contains(" 20 ") && row.contains("clean")),
+        "{table}"
+    );
+    assert!(table.contains("nothing found in 40 runs"), "{table}");
+}
+
+#[test]
+fn an_exploration_can_be_limited_by_time() {
+    let output = output(&["explore", "--all", "--time", "400ms", "--json"]);
+    assert_eq!(code(&output), 0);
+    let object = parsed(&output);
+    let scenarios = object["scenarios"].as_array().expect("an array");
+    assert!(
+        scenarios.iter().all(|it| it["seeds"].as_u64() > Some(0)),
+        "{object}"
+    );
+}
+
+#[test]
+fn a_finding_is_code_1_with_its_four_parts_and_a_file() {
+    let folder = Folder::new("finding");
+    let (printed, file) = find_failure(&folder);
+    for part in [
+        "deadlock: nobody can ever run: ",
+        "goroutines that have not ended:\n  g1 ",
+        "waits for condvar",
+        "last events of goroutines:\n  t=",
+        "cargo sim replay broken --seed ",
+        "--granularity atomic --faults none\n",
+        &format!("saved: {}", file.display()),
+    ] {
+        assert!(printed.contains(part), "no `{part}` in:\n{printed}");
+    }
+}
+
+#[test]
+fn a_replay_is_the_same_bytes_from_the_command_and_from_the_file() {
+    let folder = Folder::new("replay");
+    let (printed, file) = find_failure(&folder);
+    let command = printed
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("cargo sim replay b"));
+    let command = format!("replay b{}", command.expect("the command is printed"));
+    let from_seed: Vec<&str> = command.split(' ').collect();
+    let from_file = ["replay", file.to_str().expect("a plain path")];
+    let first = output(&from_seed);
+    assert_eq!(code(&first), 1);
+    assert!(first.stderr.is_empty());
+    for args in [&from_seed[..], &from_file] {
+        let again = output(args);
+        assert_eq!(code(&again), 1, "{args:?}");
+        assert!(
+            first.stdout == again.stdout,
+            "{args:?} prints something else"
+        );
+    }
+    let trace = text(&first.stdout);
+    assert!(
+        trace.contains("park g") && trace.contains("deadlock: "),
+        "{trace}"
+    );
+}
+
+#[test]
+fn a_replay_of_a_clean_run_is_code_0_and_its_seed_may_be_hexadecimal() {
+    let decimal = output(&["replay", "echo", "--seed", "255"]);
+    let hexadecimal = output(&["replay", "echo", "--seed", "0xff"]);
+    assert_eq!((code(&decimal), code(&hexadecimal)), (0, 0));
+    assert!(decimal.stdout == hexadecimal.stdout);
+    assert!(text(&decimal.stdout).contains("# finished: "));
+    let other = output(&["replay", "echo", "--seed", "256"]);
+    assert!(decimal.stdout != other.stdout);
+}
+
+#[test]
+fn json_is_one_object_on_standard_output() {
+    let folder = Folder::new("json");
+    let explored = output(&["explore", "broken", "--json", "--save", folder.path()]);
+    assert_eq!(code(&explored), 1);
+    let object = parsed(&explored);
+    assert_eq!(object["violated"], true);
+    let failure = &object["scenarios"][0]["failure"];
+    assert_eq!(failure["property"], "deadlock");
+    let file = failure["file"].as_str().expect("it was saved");
+    assert!(Path::new(file).is_file());
+
+    let replayed = output(&["replay", file, "--json"]);
+    assert_eq!(code(&replayed), 1);
+    let object = parsed(&replayed);
+    assert_eq!(object["failure"]["sentence"], failure["sentence"]);
+    assert!(
+        object["trace"]
+            .as_array()
+            .is_some_and(|lines| lines.len() > 10)
+    );
+    assert_eq!(
+        parsed(&output(&["replay", "echo", "--seed", "1", "--json"]))["failure"],
+        Value::Null
+    );
+}
+
+#[test]
+fn a_failure_file_that_cannot_be_used_is_refused() {
+    let folder = Folder::new("refused");
+    let (_, file) = find_failure(&folder);
+    let good = fs::read_to_string(&file).expect("it was saved");
+    let path = file.to_str().expect("a plain path");
+    for (bad, part) in [
+        (
+            good.replacen("netpoll-failure 1", "netpoll-failure 2", 1),
+            "line 1: expected `netpoll-failure 1`",
+        ),
+        (
+            good.replacen("scenario broken", "scenario ecko", 1),
+            "line 2: no scenario is called `ecko`",
+        ),
+        (good[..good.len() / 2].to_string(), "expected "),
+        (
+            String::new(),
+            "line 1: expected `netpoll-failure 1`, found the end of the file",
+        ),
+        (
+            good.replacen("workers 2", "workers 9999", 1),
+            "line 7: expected `workers N`",
+        ),
+    ] {
+        fs::write(&file, bad).expect("it can be written");
+        check_usage(&["replay", path], part);
+    }
+    fs::write(&file, b"\xff\xfe").expect("it can be written");
+    check_usage(&["replay", path], "cannot be read");
+    fs::write(&file, good).expect("it can be written");
+    check_usage(&["replay", path, "--seed", "1"], "--seed contradicts");
+    check_usage(&["replay", path, "--workers", "3"], "--workers contradicts");
+}
+
+/// A list that was made by another program: the replay goes on and says so.
+#[test]
+fn a_replay_that_leaves_its_list_warns() {
+    let folder = Folder::new("diverged");
+    let (_, file) = find_failure(&folder);
+    let good = fs::read_to_string(&file).expect("it was saved");
+    fs::write(&file, good.replacen("scenario broken", "scenario echo", 1)).expect("writable");
+    let output = output(&["replay", file.to_str().expect("a plain path")]);
+    assert_eq!(code(&output), 0);
+    let warning = text(&output.stderr);
+    assert!(
+        warning.starts_with("warning: the program has changed"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn a_failure_that_cannot_be_saved_is_reported_all_the_same() {
+    let folder = Folder::new("unsaved");
+    let blocked = folder.0.join("file");
+    fs::write(&blocked, "in the way").expect("it can be written");
+    let output = output(&[
+        "explore",
+        "broken",
+        "--save",
+        blocked.to_str().expect("plain"),
+    ]);
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).starts_with("warning: the failure cannot be saved"));
+    assert!(text(&output.stdout).contains("cargo sim replay broken"));
+}
+
+#[test]
+fn failures_are_saved_in_the_workspace_or_else_here() {
+    let folder = Folder::new("where");
+    let root = folder.0.join("workspace");
+    fs::create_dir_all(root.join("traces")).expect("it can be made");
+    fs::create_dir_all(root.join("deep/down")).expect("it can be made");
+    fs::write(root.join("Cargo.toml"), "[workspace]\n").expect("it can be written");
+    for (from, to) in [
+        (root.join("deep/down"), &root),
+        (folder.0.clone(), &folder.0),
+    ] {
+        let status = sim(&["explore", "broken"])
+            .current_dir(from)
+            .stdout(Stdio::null())
+            .status();
+        assert_eq!(status.expect("the binary was built").code(), Some(1));
+        let saved = fs::read_dir(to.join("traces/failures")).expect("it was made");
+        assert_eq!(saved.count(), 1);
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_nothing_in_a_panic() {
+    let mut child = sim(&["replay", "echo", "--seed", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary was built");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
+}

@@ -1,0 +1,145 @@
+//! One run of a scenario.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use netpoll::Builder;
+use netpoll::runtime::{GoroutineState, Inspector};
+
+use super::violation::Violation;
+use crate::scenarios::Scenario;
+use crate::{Faults, Granularity, Keep, Report, Sim, SimConfig, Source, run};
+
+/// The workers of a run when nobody says otherwise: as few as a race needs.
+pub const WORKERS_DEFAULT: usize = 2;
+/// A run that takes more steps will never end: scenarios need some thousands at the coarse granularity
+/// and some ten thousands at the fine one.
+const STEP_LIMIT: u64 = 2_000_000;
+/// A run that waits for longer, in virtual time, waits for nothing: scenarios take milliseconds, and a
+/// connection that was refused for a full backlog some seconds.
+const TIME_LIMIT_NS: u64 = 120_000_000_000;
+
+/// What determines a run beside its program and its choices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where threads may be switched.
+    pub granularity: Granularity,
+    /// Which faults may strike.
+    pub faults: Faults,
+    /// The workers of the runtime.
+    pub workers: usize,
+}
+
+impl Options {
+    /// What a scenario asks for.
+    #[must_use]
+    pub fn of(scenario: &Scenario) -> Options {
+        Options {
+            granularity: scenario.granularity,
+            faults: scenario.faults,
+            workers: WORKERS_DEFAULT,
+        }
+    }
+}
+
+/// What a run of a scenario was.
+#[derive(Clone, Debug)]
+pub struct Execution {
+    /// The run.
+    pub report: Report,
+    /// The goroutines that had not ended.
+    pub goroutines: Vec<GoroutineState>,
+    /// What it violated.
+    pub violation: Option<Violation>,
+}
+
+impl Execution {
+    /// In what another run differs from this one, recording aside. Two runs from one source must not.
+    pub(super) fn difference(&self, other: &Execution) -> Option<String> {
+        let (a, b) = (&self.report, &other.report);
+        if let Some(at) = a.choices.iter().zip(&b.choices).position(|(a, b)| a != b) {
+            let (a, b) = (a.choices[at], b.choices[at]);
+            return Some(format!("choice {at} was `{a}` first and then `{b}`"));
+        }
+        let lengths = (a.choices.len(), b.choices.len());
+        if lengths.0 != lengths.1 {
+            return Some(format!(
+                "{} choices first and then {}",
+                lengths.0, lengths.1
+            ));
+        }
+        if a.outcome != b.outcome {
+            return Some(format!("first {}, then {}", a.outcome, b.outcome));
+        }
+        if (a.steps, a.end_ns) != (b.steps, b.end_ns) {
+            return Some(format!("{} steps first and then {}", a.steps, b.steps));
+        }
+        if self.violation != other.violation {
+            return Some("two violations".to_string());
+        }
+        None
+    }
+}
+
+/// Where a body leaves what is to be seen of its runtime.
+#[derive(Default)]
+enum Sight {
+    #[default]
+    Nothing,
+    /// While it runs.
+    Inspector(Inspector),
+    /// After it has been shut down: its goroutines and its count of waiters.
+    Left(Vec<GoroutineState>, i32),
+}
+
+/// Runs a scenario once.
+#[must_use]
+pub fn execute(scenario: &Scenario, options: &Options, source: Source, record: Keep) -> Execution {
+    let config = SimConfig {
+        source,
+        granularity: options.granularity,
+        faults: options.faults,
+        workers: options.workers,
+        step_limit: STEP_LIMIT,
+        time_limit_ns: TIME_LIMIT_NS,
+        record,
+        ..SimConfig::seed(0)
+    };
+    let sight = Arc::new(Mutex::new(Sight::Nothing));
+    let shown = Arc::clone(&sight);
+    let body = scenario.body;
+    let report = run(config, move |kernel| {
+        let see = |sight| {
+            // What was there before is dropped outside the lock: it may be the last reference to the
+            // runtime, and closing its descriptors switches threads.
+            let before = std::mem::replace(&mut *lock(&shown), sight);
+            drop(before);
+        };
+        let runtime = Builder::new().build_on::<Sim>(kernel);
+        let runtime = runtime.expect("the simulated kernel refuses no runtime");
+        let inspector = runtime.inspector();
+        see(Sight::Inspector(inspector.clone()));
+        runtime.run(body).expect("a new runtime starts goroutines");
+        drop(runtime);
+        see(Sight::Left(inspector.goroutines(), inspector.waiters()));
+    });
+    let (goroutines, waiters) = match std::mem::take(&mut *lock(&sight)) {
+        Sight::Nothing => (Vec::new(), 0),
+        Sight::Left(goroutines, waiters) => (goroutines, waiters),
+        Sight::Inspector(inspector) => {
+            let seen = (inspector.goroutines(), inspector.waiters());
+            // Like everything else of an abandoned run it is leaked, never dropped.
+            std::mem::forget(inspector);
+            seen
+        }
+    };
+    let violation = Violation::of(&report, &goroutines, waiters);
+    Execution {
+        report,
+        goroutines,
+        violation,
+    }
+}
+
+fn lock(sight: &Mutex<Sight>) -> std::sync::MutexGuard<'_, Sight> {
+    sight.lock().unwrap_or_else(PoisonError::into_inner)
+}

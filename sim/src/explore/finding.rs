@@ -1,0 +1,273 @@
+//! A violation with all that a person needs: what, who, how it came, and how to see it again.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use netpoll::runtime::GoroutineState;
+use netpoll::trace::Event;
+use netpoll_traces::{Entry, Record, Trace, WorldEvent, text};
+
+use super::execution::{Execution, Options, WORKERS_DEFAULT, execute};
+use super::violation::{Property, Violation, status_text};
+use crate::scenarios::Scenario;
+use crate::{Choice, Faults, Granularity, Keep, OpenFd, Source};
+
+/// How many events a report shows.
+const EVENTS: usize = 10;
+
+/// A violation that was found. Displays as the report for people:
+///
+/// 1. what was violated, by which run;
+/// 2. the goroutines, and the descriptors if everybody is stuck;
+/// 3. the last events: those of the goroutine and the descriptor that the violation is about, if it is
+///    about one; else those up to the first panic, if there was one;
+/// 4. the command that shows it again, and where it was saved.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The program.
+    pub scenario: &'static Scenario,
+    /// What else determined the run.
+    pub options: Options,
+    /// The seed, if it came from one.
+    pub seed: Option<u64>,
+    /// What was violated.
+    pub violation: Violation,
+    /// The choices that lead there.
+    pub choices: Vec<Choice>,
+    /// The goroutines that had not ended.
+    pub goroutines: Vec<GoroutineState>,
+    /// The descriptors that were open.
+    pub open_fds: Vec<OpenFd>,
+    /// Who raised the first panic, if there was one: behind a deadlock it may be the reason.
+    pub panicked: Option<String>,
+    /// The last events, as text.
+    pub events: Vec<String>,
+    /// In what a second run of the same differed from the first, which must not be: then the simulator
+    /// is not deterministic, and the finding may be its fault.
+    pub nondeterminism: Option<String>,
+    /// The failure file.
+    pub saved: Option<PathBuf>,
+}
+
+impl Finding {
+    /// The finding of an execution that was recorded in full, if it has violated something.
+    #[must_use]
+    pub fn of(
+        scenario: &'static Scenario,
+        options: &Options,
+        seed: Option<u64>,
+        execution: Execution,
+    ) -> Option<Finding> {
+        let violation = execution.violation?;
+        let report = execution.report;
+        Some(Finding {
+            scenario,
+            options: options.clone(),
+            seed,
+            panicked: panicked(&report.trace),
+            events: last_events(&report.trace, &violation),
+            violation,
+            choices: report.choices,
+            goroutines: execution.goroutines,
+            open_fds: report.open_fds,
+            nondeterminism: None,
+            saved: None,
+        })
+    }
+
+    /// The finding of an execution that has violated something, confirmed by a second run that records
+    /// everything and must not differ.
+    pub(super) fn confirm(
+        scenario: &'static Scenario,
+        options: &Options,
+        source: Source,
+        first: Execution,
+    ) -> Finding {
+        let seed = match source {
+            Source::Seed(seed) => Some(seed),
+            Source::Replay(_) => None,
+        };
+        let second = execute(scenario, options, source, Keep::All);
+        let nondeterminism = first.difference(&second);
+        let shown = match nondeterminism {
+            None => second,
+            Some(_) => first,
+        };
+        let finding = Finding::of(scenario, options, seed, shown);
+        Finding {
+            nondeterminism,
+            ..finding.expect("the first execution has violated something")
+        }
+    }
+
+    /// The command that shows the same run again; `None` when only a file can say what it was.
+    #[must_use]
+    pub fn replay_command(&self) -> Option<String> {
+        let name = self.scenario.name;
+        let granularity = granularity_name(self.options.granularity);
+        let faults = faults_name(&self.options.faults)?;
+        let mut command = format!(
+            "cargo sim replay {name} --seed {} --granularity {granularity} --faults {faults}",
+            self.seed?
+        );
+        if self.options.workers != WORKERS_DEFAULT {
+            command += &format!(" --workers {}", self.options.workers);
+        }
+        Some(command)
+    }
+}
+
+/// What a granularity is called on the command line and in files.
+#[must_use]
+pub const fn granularity_name(granularity: Granularity) -> &'static str {
+    match granularity {
+        Granularity::Syscall => "syscall",
+        Granularity::Atomic => "atomic",
+    }
+}
+
+/// The name of a set of faults, if it is one of those that have a name.
+#[must_use]
+pub fn faults_name(faults: &Faults) -> Option<&'static str> {
+    let named = [
+        ("none", Faults::none()),
+        ("light", Faults::light()),
+        ("chaos", Faults::chaos()),
+    ];
+    let found = named.into_iter().find(|(_, named)| named == faults);
+    found.map(|(name, _)| name)
+}
+
+/// The last events of a run, as lines of text.
+fn last_events(trace: &Trace, violation: &Violation) -> Vec<String> {
+    let end = match violation.subject {
+        Some(_) => None,
+        None => first_panic(trace).map(|at| at + 1),
+    };
+    let until = &trace.records[..end.unwrap_or(trace.records.len())];
+    let is_shown = |record: &&Record| match violation.subject {
+        Some((g, fd)) => record.g == Some(g) || concerns(record.event, g, fd),
+        // After the last goroutine has parked, workers and sysmon go to sleep at length.
+        None => violation.property != Property::Deadlock || record.g.is_some(),
+    };
+    let mut records: Vec<Record> = until.iter().rev().filter(is_shown).copied().collect();
+    records.truncate(EVENTS);
+    records.reverse();
+    let shown = Trace {
+        threads: trace.threads.clone(),
+        records,
+        dropped: 0,
+    };
+    let text = text::render(&shown);
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.trim_end().to_string()).collect()
+}
+
+/// Where the trace has its first panic.
+fn first_panic(trace: &Trace) -> Option<usize> {
+    let panicked = |record: &Record| record.event == WorldEvent::Panic.into();
+    trace.records.iter().position(panicked)
+}
+
+/// Who raised the first panic.
+fn panicked(trace: &Trace) -> Option<String> {
+    let record = &trace.records[first_panic(trace)?];
+    let thread = trace.thread_name(record.thread);
+    Some(match record.g {
+        Some(g) => format!("g{g} panicked on {thread}"),
+        None => format!("{thread} panicked"),
+    })
+}
+
+/// Whether an event is about this goroutine or this descriptor, whoever caused it.
+fn concerns(event: Entry, subject_g: u64, subject_fd: i32) -> bool {
+    match event {
+        Entry::World(WorldEvent::Arrive { fd, .. } | WorldEvent::Edge { fd, .. }) => {
+            fd == subject_fd
+        }
+        Entry::World(_) => false,
+        Entry::Runtime(event) => match event {
+            Event::Go { g }
+            | Event::Run { g }
+            | Event::Yield { g }
+            | Event::Park { g, .. }
+            | Event::Ready { g }
+            | Event::Done { g, .. } => g == subject_g,
+            Event::Slot { fd, .. }
+            | Event::Deadline { fd, .. }
+            | Event::Expired { fd, .. }
+            | Event::Evict { fd }
+            | Event::Syscall { fd, .. } => fd == subject_fd,
+            _ => false,
+        },
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(difference) = &self.nondeterminism {
+            writeln!(
+                f,
+                "DETERMINISM FAILURE: the same run made twice differed: {difference}.\n\
+                 What follows is the first one; look for the difference before you believe it.\n"
+            )?;
+        }
+        let name = self.scenario.name;
+        match self.seed {
+            Some(seed) => writeln!(f, "{name}, seed {seed}:")?,
+            None => writeln!(f, "{name}:")?,
+        }
+        writeln!(f, "  {}", self.violation)?;
+        if let Some(panicked) = &self.panicked {
+            writeln!(f, "  ({panicked})")?;
+        }
+        self.goroutines_fmt(f)?;
+        match (self.violation.subject, &self.panicked) {
+            (Some((g, fd)), _) => writeln!(f, "\nlast events of g{g} and fd{fd}:")?,
+            (None, Some(_)) => writeln!(f, "\nlast events before the panic:")?,
+            (None, None) if self.violation.property == Property::Deadlock => {
+                writeln!(f, "\nlast events of goroutines:")?;
+            }
+            (None, None) => writeln!(f, "\nlast events:")?,
+        }
+        for line in &self.events {
+            writeln!(f, "  {line}")?;
+        }
+        writeln!(f, "\nreplay:")?;
+        if let Some(command) = self.replay_command() {
+            writeln!(f, "  {command}")?;
+        }
+        if let Some(path) = &self.saved {
+            writeln!(f, "  cargo sim replay {}", path.display())?;
+            writeln!(f, "\nsaved: {}", path.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl Finding {
+    fn goroutines_fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\ngoroutines that have not ended:")?;
+        if self.goroutines.is_empty() {
+            writeln!(f, "  none")?;
+        }
+        for g in &self.goroutines {
+            let worker = g
+                .worker
+                .map_or("-".to_string(), |index| format!("w{index}"));
+            write!(f, "  g{:<4} {worker:<4} {}", g.id, status_text(g.status))?;
+            match g.parked_io.and_then(|parked| parked.cancelled) {
+                Some(reason) => writeln!(f, ", which is over: {reason}")?,
+                None => writeln!(f)?,
+            }
+        }
+        let stuck = [Property::LostWakeup, Property::Deadlock];
+        if stuck.contains(&self.violation.property) {
+            writeln!(f, "\nopen descriptors:")?;
+            for open in &self.open_fds {
+                writeln!(f, "  {open}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -63,7 +63,7 @@ fn a_panic_of_a_goroutine_is_found_with_its_message_and_place() {
     assert!(report.contains("explore.rs:"), "{report}");
     assert!(report.contains("(g2 panicked on w"), "{report}");
     let last = finding.events.last().expect("events");
-    assert!(last.ends_with("panic"), "{report}");
+    assert!(last.ends_with("panic raised"), "{report}");
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn every_scenario_is_clean_at_both_granularities_under_all_faults() {
             for faults in [Faults::none(), Faults::light(), Faults::chaos()] {
                 let plan = Plan {
                     scenario,
-                    seeds: 0..50,
+                    seeds: 0..20,
                     time: None,
                     options: Options {
                         granularity,

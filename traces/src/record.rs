@@ -53,7 +53,7 @@ pub enum WorldEvent {
     },
     /// This thread ended.
     Exit,
-    /// A panic was raised here. Whether it ends anything is for those who catch it to say.
+    /// A panic was raised, here and not where it is caught: destructors run in between.
     Panic,
     /// This thread cannot go on.
     Block {
@@ -121,7 +121,7 @@ impl fmt::Display for WorldEvent {
         match self {
             WorldEvent::Spawn { thread } => write!(f, "spawn thread #{}", thread.0),
             WorldEvent::Exit => f.write_str("exit"),
-            WorldEvent::Panic => f.write_str("panic"),
+            WorldEvent::Panic => f.write_str("panic raised"),
             WorldEvent::Block { on } => write!(f, "block: {on}"),
             WorldEvent::Resume { timed_out: false } => f.write_str("resume"),
             WorldEvent::Resume { timed_out: true } => f.write_str("resume: timed out"),

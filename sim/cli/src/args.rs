@@ -58,7 +58,7 @@ pub(crate) struct ListArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ExploreArgs {
     /// The scenarios to run.
-    #[arg(value_name = "NAME", required_unless_present = "all")]
+    #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// Run every scenario.
     #[arg(long, conflicts_with = "names")]
@@ -199,11 +199,7 @@ pub(crate) fn scenario(name: &str) -> Result<&'static Scenario, Usage> {
 
 /// The names of all scenarios, for a sentence.
 pub(crate) fn known() -> String {
-    let names: Vec<&str> = scenarios::all()
-        .iter()
-        .map(|scenario| scenario.name)
-        .collect();
-    names.join(", ")
+    names().collect::<Vec<_>>().join(", ")
 }
 
 fn names() -> impl Iterator<Item = &'static str> {

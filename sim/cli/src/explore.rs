@@ -63,6 +63,13 @@ fn scenarios(args: &ExploreArgs) -> Result<Vec<&'static Scenario>, Usage> {
     if args.all {
         return Ok(scenarios::all().iter().collect());
     }
+    if args.names.is_empty() {
+        let text = format!(
+            "which scenario? Give names or --all; there are {}",
+            args::known()
+        );
+        return Err(Usage(text));
+    }
     let mut chosen: Vec<&'static Scenario> = Vec::new();
     for name in &args.names {
         let scenario = args::scenario(name)?;

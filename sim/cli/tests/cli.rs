@@ -80,7 +80,7 @@ fn bad_usage_is_one_clear_line_and_code_2() {
     for (args, part) in [
         (&[][..], "which command?"),
         (&["dance"], "'dance'"),
-        (&["explore"], "<NAME"),
+        (&["explore"], "which scenario? Give names or --all"),
         (&["explore", "--all", "echo"], "--all"),
         (&["explore", "ecko"], "did you mean `echo`?"),
         (&["explore", "weather"], "accept_storm, close_vs_read"),

@@ -6,8 +6,8 @@
 //! nested in a virtual thread; a point reached on its stack suspends the whole virtual thread, and
 //! since goroutines never leave their worker the thread later resumes right there.
 //!
-//! **The clock** is virtual. It moves by a small fixed cost at every call, so that busy loops make
-//! time pass, and jumps to the next deadline or kernel event when every thread is blocked.
+//! **The clock** is virtual. It moves by a small fixed cost at every call and every so many operations
+//! on shared memory, so that busy loops make time pass, and jumps to the next deadline or kernel event when every thread is blocked.
 //!
 //! Invariants:
 //!
@@ -112,6 +112,8 @@ pub(crate) struct Engine {
     time_limit_ns: u64,
     /// The step at which the running thread took over.
     slice_start: Cell<u64>,
+    /// Operations on shared memory since the last call.
+    quiet: Cell<u32>,
     granularity: Granularity,
     faults: Faults,
     faults_struck: RefCell<FaultCounts>,
@@ -159,6 +161,7 @@ impl Engine {
             step_limit: config.step_limit,
             time_limit_ns: config.time_limit_ns,
             slice_start: Cell::new(0),
+            quiet: Cell::new(0),
             granularity: config.granularity,
             faults: config.faults,
             faults_struck: RefCell::new(FaultCounts::default()),

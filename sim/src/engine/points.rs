@@ -12,6 +12,10 @@ use crate::strategy::PointKind;
 /// run of dull choices cannot starve anybody.
 const SLICE_POINTS: u64 = 1_000;
 
+/// A thread that has made this many operations on shared memory without a call spins, waiting for
+/// something that needs time or another thread: both get their turn, and the step counts.
+const QUIET_MAX: u32 = 256;
+
 /// How a block ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -85,6 +89,7 @@ impl Engine {
     /// A point before or after a call into the kernel.
     #[inline]
     pub(crate) fn call_point(&self) {
+        self.quiet.set(0);
         self.pass(CALL_NS);
         self.point(PointKind::Call);
     }
@@ -95,12 +100,26 @@ impl Engine {
         self.point(PointKind::Call);
     }
 
-    /// A point at an operation on shared memory: only at the fine granularity, and not while the
-    /// thread unwinds, because switches in destructors would hide the panic that is under way.
+    /// A point at an operation on shared memory: only at the fine granularity or in a spin, and not
+    /// while the thread unwinds, because switches in destructors would hide the panic that is under way.
     #[inline]
     pub(crate) fn atomic_point(&self) {
-        if self.granularity == Granularity::Atomic && !thread::panicking() {
+        let quiet = self.quiet.get() + 1;
+        self.quiet.set(quiet);
+        if quiet >= QUIET_MAX {
+            self.spin_point();
+        } else if self.granularity == Granularity::Atomic && !thread::panicking() {
             self.point(PointKind::Call);
+        }
+    }
+
+    /// The point of a thread that spins.
+    #[cold]
+    fn spin_point(&self) {
+        self.quiet.set(0);
+        if !thread::panicking() {
+            self.pass(CALL_NS);
+            self.point(PointKind::Yield);
         }
     }
 

@@ -198,6 +198,34 @@ fn a_run_that_never_ends_is_given_up() {
     assert_eq!(report.steps, 5_001);
 }
 
+/// Whoever spins on shared memory, at either granularity, waits for another thread or for time.
+#[test]
+fn a_spin_without_calls_lets_others_run_and_time_pass_and_ends_at_the_step_limit() {
+    for granularity in [Granularity::Syscall, Granularity::Atomic] {
+        let report = check_with(1, granularity, |_| {
+            let flag = Arc::new(<Sim as Primitives>::AtomicU32::new(0));
+            let setter = flag.clone();
+            let thread = spawn("setter", move || {
+                SimParker::new().park_timeout(50_000);
+                setter.store(1, Relaxed);
+            });
+            while flag.load(Relaxed) == 0 {}
+            thread.join();
+        });
+        assert_eq!(report.outcome, Outcome::Finished);
+        let config = SimConfig {
+            granularity,
+            step_limit: 5_000,
+            ..SimConfig::seed(1)
+        };
+        let report = run(config, |_| {
+            let never = <Sim as Primitives>::AtomicU32::new(0);
+            while never.load(Relaxed) == 0 {}
+        });
+        assert_eq!(report.outcome, Outcome::StepLimit);
+    }
+}
+
 /// A lost wake-up behind a thread that wakes up for ever, as a system monitor does.
 #[test]
 fn a_deadlock_behind_a_periodic_thread_is_found_by_the_limit_of_time() {

@@ -13,7 +13,7 @@ use crate::{Faults, Granularity, Keep, Report, Sim, SimConfig, Source, run};
 pub const WORKERS_DEFAULT: usize = 2;
 /// A run that takes more steps will never end: scenarios need some thousands at the coarse granularity
 /// and some ten thousands at the fine one.
-const STEP_LIMIT: u64 = 2_000_000;
+const STEP_LIMIT: u64 = 500_000;
 /// A run that waits for longer, in virtual time, waits for nothing: scenarios take milliseconds, and a
 /// connection that was refused for a full backlog some seconds.
 const TIME_LIMIT_NS: u64 = 120_000_000_000;

@@ -196,7 +196,10 @@ fn left_behind(report: &Report, goroutines: &[GoroutineState], waiters: i32) -> 
         let sentence = format!("S17 waiter count: {waiters} at rest, with nobody parked");
         return Some(Violation::new(Property::WaiterCount, sentence));
     }
-    if let Some(open) = report.open_fds.first() {
+    // A leaked socket keeps its runtime, whose own descriptors are no news.
+    let is_socket = |open: &&OpenFd| open.kind.starts_with("tcp");
+    let sockets = report.open_fds.iter().find(is_socket);
+    if let Some(open) = sockets.or(report.open_fds.first()) {
         let n = report.open_fds.len();
         let sentence = format!("S15 descriptor leak: {n} were never closed; {open}");
         return Some(Violation::new(Property::DescriptorLeak, sentence));

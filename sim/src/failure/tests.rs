@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::explore::WORKERS_DEFAULT;
+use crate::{ChoiceKind, Granularity};
 
 fn failure() -> Failure {
     let thread = |k, n| Choice {

@@ -1,0 +1,183 @@
+//! Failure files: a run that violated something, small enough to keep for ever.
+//!
+//! ```text
+//! netpoll-failure 1
+//! scenario close_vs_read
+//! netpoll 0.1.0
+//! seed 17
+//! granularity atomic
+//! faults poll-eintr=20 spurious-wake=20
+//! workers 2
+//! violated lost-wakeup
+//! sentence L3 lost wakeup: g7 is parked in read fd5, which is closing
+//! choices 41
+//! thread:0/2*36 thread:1/2 segment-delay:3/8 thread:0/3*2
+//! poll-eintr:1/2
+//! end
+//! ```
+//!
+//! | line | holds |
+//! |---|---|
+//! | `netpoll-failure` | the version of this format |
+//! | `scenario` | the program |
+//! | `netpoll` | the version that made it; another one may ask other questions, and says so |
+//! | `seed` | where the choices came from, or `-`; for the reader, a replay does not use it |
+//! | `granularity`, `faults`, `workers` | what determined the run beside its choices; faults as rates per mille, or `none` |
+//! | `violated`, `sentence` | what it violated; `\n` and `\\` stand for a line break and a backslash |
+//! | `choices` | how many follow: `kind:k/n`, `*m` for m equal ones in a row, any number to a line |
+//! | `end` | proof that nothing is missing |
+//!
+//! Empty lines and lines that begin with `#` are skipped, except before the first line. All else must
+//! be as written here: a file that has been damaged is refused, with the line and what was expected
+//! there. A file is written under another name first and renamed, so that no half of one is ever seen.
+
+mod parse;
+
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use crate::explore::{Finding, Options, Property, faults_name, granularity_name};
+use crate::{Choice, FaultKind, Faults};
+pub use parse::ParseError;
+
+/// The version of the format.
+pub const VERSION: u32 = 1;
+/// Where lines of choices are broken.
+const WIDTH: usize = 100;
+
+/// What a failure file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The program's name.
+    pub scenario: String,
+    /// The version of netpoll that made it.
+    pub netpoll: String,
+    /// The seed, if it came from one.
+    pub seed: Option<u64>,
+    /// What determined the run beside its choices.
+    pub options: Options,
+    /// What it violated.
+    pub property: Property,
+    /// The same for people.
+    pub sentence: String,
+    /// Every choice of the run.
+    pub choices: Vec<Choice>,
+}
+
+impl From<&Finding> for Failure {
+    fn from(finding: &Finding) -> Failure {
+        Failure {
+            scenario: finding.scenario.name.to_string(),
+            netpoll: env!("CARGO_PKG_VERSION").to_string(),
+            seed: finding.seed,
+            options: finding.options.clone(),
+            property: finding.violation.property,
+            sentence: finding.violation.sentence.clone(),
+            choices: finding.choices.clone(),
+        }
+    }
+}
+
+impl Failure {
+    /// Writes the file into `dir`, which is made if it is not there. Returns its path.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save(&self, dir: &Path) -> io::Result<PathBuf> {
+        fs::create_dir_all(dir)?;
+        let path = dir.join(self.file_name());
+        let draft = dir.join(format!(".{}.{}", self.file_name(), process::id()));
+        let written = fs::write(&draft, self.to_string()).and_then(|()| fs::rename(&draft, &path));
+        if written.is_err() {
+            // What is left of the draft is of no use, and the first error is the one to report.
+            let _unwritten = fs::remove_file(&draft);
+        }
+        written.map(|()| path)
+    }
+
+    /// `close_vs_read-17-atomic-light.failure`.
+    fn file_name(&self) -> String {
+        let seed = self
+            .seed
+            .map_or("shrunk".to_string(), |seed| seed.to_string());
+        let granularity = granularity_name(self.options.granularity);
+        let faults = faults_name(&self.options.faults).unwrap_or("custom");
+        let mut name = format!("{}-{seed}-{granularity}-{faults}", self.scenario);
+        if self.options.workers != crate::explore::WORKERS_DEFAULT {
+            write!(name, "-{}w", self.options.workers).expect("to a String");
+        }
+        name + ".failure"
+    }
+
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// The line that is not as it should be, and what was expected there.
+    pub fn parse(text: &str) -> Result<Failure, ParseError> {
+        parse::parse(text)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "netpoll-failure {VERSION}")?;
+        writeln!(f, "scenario {}", self.scenario)?;
+        writeln!(f, "netpoll {}", self.netpoll)?;
+        match self.seed {
+            Some(seed) => writeln!(f, "seed {seed}")?,
+            None => writeln!(f, "seed -")?,
+        }
+        writeln!(
+            f,
+            "granularity {}",
+            granularity_name(self.options.granularity)
+        )?;
+        writeln!(f, "faults {}", rates(&self.options.faults))?;
+        writeln!(f, "workers {}", self.options.workers)?;
+        writeln!(f, "violated {}", self.property.name())?;
+        writeln!(f, "sentence {}", escape(&self.sentence))?;
+        writeln!(f, "choices {}", self.choices.len())?;
+        let mut line = String::new();
+        for run in self.choices.chunk_by(|a, b| a == b) {
+            let word = match run.len() {
+                1 => run[0].to_string(),
+                m => format!("{}*{m}", run[0]),
+            };
+            if !line.is_empty() && line.len() + 1 + word.len() > WIDTH {
+                writeln!(f, "{line}")?;
+                line.clear();
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line += &word;
+        }
+        if !line.is_empty() {
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f, "end")
+    }
+}
+
+fn rates(faults: &Faults) -> String {
+    let rates: Vec<String> = FaultKind::ALL
+        .into_iter()
+        .filter(|&kind| faults.per_mille(kind) > 0)
+        .map(|kind| format!("{}={}", kind.name(), faults.per_mille(kind)))
+        .collect();
+    if rates.is_empty() {
+        return "none".to_string();
+    }
+    rates.join(" ")
+}
+
+fn escape(sentence: &str) -> String {
+    let escaped = sentence.replace('\\', "\\\\").replace('\n', "\\n");
+    escaped.replace('\r', "\\r")
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,25 +11,14 @@ pub fn check(name: &str, preemptions: Option<usize>, body: impl Fn() + Send + Sy
     let counter = executions.clone();
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
-    assert_eq!(
-        builder.max_permutations, None,
-        "a cap would make {name} incomplete"
-    );
-    assert_eq!(
-        builder.max_duration, None,
-        "a cap would make {name} incomplete"
-    );
+    assert_eq!(builder.max_permutations, None, "a cap would make {name} incomplete");
+    assert_eq!(builder.max_duration, None, "a cap would make {name} incomplete");
     builder.check(move || {
         counter.fetch_add(1, Relaxed);
         body();
     });
     let executions = executions.load(Relaxed);
-    let bound = preemptions.map_or("unbounded".into(), |bound| {
-        format!("preemptions <= {bound}")
-    });
+    let bound = preemptions.map_or("unbounded".into(), |bound| format!("preemptions <= {bound}"));
     println!("{name}: {executions} executions, {bound}, complete");
-    assert!(
-        executions > 1,
-        "{name} has only one interleaving: it checks nothing"
-    );
+    assert!(executions > 1, "{name} has only one interleaving: it checks nothing");
 }

@@ -43,11 +43,7 @@ impl World {
     fn new() -> Arc<World> {
         let pd = PollDesc::new(0);
         pd.open(5);
-        Arc::new(World {
-            pd,
-            parker: LoomParker::new(),
-            wakes: AtomicU32::new(0),
-        })
+        Arc::new(World { pd, parker: LoomParker::new(), wakes: AtomicU32::new(0) })
     }
 
     /// The production wait loop, with a parker in the place of the scheduler.
@@ -79,19 +75,12 @@ impl World {
     }
 
     fn edge(&self) {
-        let what = Readiness {
-            read: true,
-            ..Readiness::default()
-        };
+        let what = Readiness { read: true, ..Readiness::default() };
         self.release(self.pd.event(&NoKernel, self.pd.life(), what));
     }
 
     fn expire(&self, generation: u64) {
-        let job = DeadlineJob {
-            pd: 0,
-            generation,
-            which: Deadlines::Read,
-        };
+        let job = DeadlineJob { pd: 0, generation, which: Deadlines::Read };
         self.release(self.pd.expire(&NoKernel, job));
     }
 }
@@ -149,9 +138,7 @@ fn an_edge_and_a_deadline_release_the_reader_once() {
     check("park against ready and deadline", Some(3), || {
         let world = World::new();
         let timers = Timers::default();
-        let set = world
-            .pd
-            .set_deadline(&NoKernel, &timers, Deadlines::Read, 1000);
+        let set = world.pd.set_deadline(&NoKernel, &timers, Deadlines::Read, 1000);
         assert_eq!(set, Released::default());
         let generation = timers.generation.get();
         let poller = {
@@ -163,10 +150,7 @@ fn an_edge_and_a_deadline_release_the_reader_once() {
             loom::thread::spawn(move || world.expire(generation))
         };
         let outcome = world.wait();
-        assert!(
-            matches!(outcome, Ok(()) | Err(PollError::Timeout)),
-            "{outcome:?}"
-        );
+        assert!(matches!(outcome, Ok(()) | Err(PollError::Timeout)), "{outcome:?}");
         poller.join().unwrap();
         timer.join().unwrap();
         // Whatever came first: afterwards the deadline has expired, and says so.
@@ -179,9 +163,7 @@ fn a_deadline_that_is_cleared_while_it_fires_times_nobody_out_for_good() {
     check("park against a deadline that is cleared", Some(3), || {
         let world = World::new();
         let timers = Timers::default();
-        let set = world
-            .pd
-            .set_deadline(&NoKernel, &timers, Deadlines::Read, 1000);
+        let set = world.pd.set_deadline(&NoKernel, &timers, Deadlines::Read, 1000);
         assert_eq!(set, Released::default());
         let generation = timers.generation.get();
         let cleared = Arc::new(AtomicU32::new(0));
@@ -195,11 +177,7 @@ fn a_deadline_that_is_cleared_while_it_fires_times_nobody_out_for_good() {
                 let timers = Timers::default();
                 // The first arming put the timer's record into another heap; removing it here is a
                 // stale removal, which is legal.
-                world.release(
-                    world
-                        .pd
-                        .set_deadline(&NoKernel, &timers, Deadlines::Read, 0),
-                );
+                world.release(world.pd.set_deadline(&NoKernel, &timers, Deadlines::Read, 0));
                 cleared.store(1, std::sync::atomic::Ordering::Release);
                 world.edge();
             })

@@ -115,19 +115,13 @@ pub struct LoomParker {
 
 impl Park for LoomParker {
     fn new() -> Self {
-        LoomParker {
-            token: Mutex::new(false),
-            arrived: Condvar::new(),
-        }
+        LoomParker { token: Mutex::new(false), arrived: Condvar::new() }
     }
 
     fn park(&self) {
         let mut token = self.token.lock().expect("a model that panicked is over");
         while !*token {
-            token = self
-                .arrived
-                .wait(token)
-                .expect("a model that panicked is over");
+            token = self.arrived.wait(token).expect("a model that panicked is over");
         }
         *token = false;
     }
@@ -149,9 +143,7 @@ pub struct LoomThread(loom::thread::JoinHandle<()>);
 
 impl Thread for LoomThread {
     fn join(self) {
-        self.0
-            .join()
-            .expect("loom ends the model when a thread panics");
+        self.0.join().expect("loom ends the model when a thread panics");
     }
 }
 

@@ -40,11 +40,8 @@ impl World {
         let mut socket = self.socket.lock().unwrap();
         socket.bytes += bytes;
         socket.ended |= ended;
-        socket.pending = Some(Readiness {
-            read: true,
-            unsure: socket.ended,
-            ..Readiness::default()
-        });
+        socket.pending =
+            Some(Readiness { read: true, unsure: socket.ended, ..Readiness::default() });
     }
 
     fn poll(&self) {
@@ -97,11 +94,7 @@ fn a_reader_that_waits_after_a_short_read_always_sees_the_end() {
         let pd = PollDesc::new(0);
         pd.open(5);
         let socket = Mutex::new(Socket::default());
-        let world = Arc::new(World {
-            pd,
-            parker: LoomParker::new(),
-            socket,
-        });
+        let world = Arc::new(World { pd, parker: LoomParker::new(), socket });
         let peer = {
             let world = world.clone();
             loom::thread::spawn(move || {

@@ -58,9 +58,7 @@ fn main() -> io::Result<()> {
             let (listener, served) = (listener.try_clone()?, served.clone());
             netpoll::go(move || accept(&listener, &served))
         };
-        let clients: Vec<_> = (0..3)
-            .map(|i| netpoll::go(move || client(addr, i)))
-            .collect();
+        let clients: Vec<_> = (0..3).map(|i| netpoll::go(move || client(addr, i))).collect();
         sleep(WORK / 2);
 
         // The end. Closing wakes the accept loop; who is being served does not notice.
@@ -74,10 +72,7 @@ fn main() -> io::Result<()> {
         if !served.wait_timeout(GRACE) {
             println!("some did not finish within {GRACE:?}: they are left behind");
         }
-        println!(
-            "served the others for {} ms more",
-            start.elapsed().as_millis()
-        );
+        println!("served the others for {} ms more", start.elapsed().as_millis());
         for client in clients {
             client.join().expect("a client that does not panic")?;
         }

@@ -114,11 +114,7 @@ impl GoBuilder {
     }
 
     fn task(self, body: Box<dyn FnOnce() + Send>) -> Task {
-        Task {
-            name: self.name,
-            stack_size: self.stack_size,
-            body,
-        }
+        Task { name: self.name, stack_size: self.stack_size, body }
     }
 }
 
@@ -167,9 +163,7 @@ impl<T> JoinHandle<T> {
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("JoinHandle").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

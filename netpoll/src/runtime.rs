@@ -10,8 +10,9 @@ use crate::goroutine::StackSize;
 use crate::ops::{RuntimeOps, Task};
 use crate::platform::os::{OsKernel, SigquitGuard, on_sigquit};
 use crate::platform::{Kernel, Os, Platform};
+use crate::sched::bell::Bell;
 pub use crate::sched::inspect::{GoroutineState, Inspector, ParkedIo};
-use crate::sched::shared::{Bell, Settings, Shared};
+use crate::sched::shared::{Settings, Shared};
 pub use crate::sched::world::{Dump, GoroutineDump};
 
 /// Usable bytes of a goroutine's stack when nobody says otherwise: address space, of which only what is
@@ -162,18 +163,10 @@ impl Builder {
         }
         let stack_size = StackSize::new(self.stack_size)?.get();
         let pool_max = self.blocking_threads;
-        let settings = Settings {
-            workers,
-            workers_max,
-            stack_size,
-            pool_max,
-        };
+        let settings = Settings { workers, workers_max, stack_size, pool_max };
         let shared = Shared::<P>::new(kernel, settings)?;
         // From here on an early return shuts down what has been started.
-        let runtime = Runtime {
-            control: shared.clone(),
-            sigquit: None,
-        };
+        let runtime = Runtime { control: shared.clone(), sigquit: None };
         shared.start()?;
         Ok(runtime)
     }
@@ -211,10 +204,7 @@ impl Runtime {
             let value = catch_unwind(AssertUnwindSafe(f));
             *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         }))?;
-        let value = outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let value = outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
         match value.expect("the first goroutine has ended and left its outcome") {
             Ok(value) => Ok(value),
             Err(panic) => resume_unwind(panic),
@@ -293,11 +283,7 @@ impl<P: Platform> Control for Shared<P> {
             body();
             ring.ring();
         });
-        self.spawn(Task {
-            name: Some("main".into()),
-            stack_size: None,
-            body,
-        })?;
+        self.spawn(Task { name: Some("main".into()), stack_size: None, body })?;
         bell.wait();
         Ok(())
     }

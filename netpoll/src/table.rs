@@ -34,9 +34,7 @@ fn locate(index: u32) -> (usize, usize) {
 impl<T> Table<T> {
     /// An empty table.
     pub fn new() -> Table<T> {
-        Table {
-            chunks: std::array::from_fn(|_| OnceLock::new()),
-        }
+        Table { chunks: std::array::from_fn(|_| OnceLock::new()) }
     }
 
     /// The entry with this index.
@@ -45,8 +43,7 @@ impl<T> Table<T> {
     /// When there is none: an index always comes from [`insert`](Table::insert).
     #[inline]
     pub fn get(&self, index: u32) -> &T {
-        self.try_get(index)
-            .expect("a table index comes from an insertion")
+        self.try_get(index).expect("a table index comes from an insertion")
     }
 
     /// The entry with this index, if there is one.
@@ -66,19 +63,13 @@ impl<T> Table<T> {
     /// # Panics
     /// When the entry is there already or the index is not below [`CAPACITY`].
     pub fn insert(&self, index: u32, value: T) -> &T {
-        assert!(
-            index < CAPACITY,
-            "table index {index} is not below {CAPACITY}"
-        );
+        assert!(index < CAPACITY, "table index {index} is not below {CAPACITY}");
         let (chunk, place) = locate(index);
         let entries = self.chunks[chunk].get_or_init(|| {
             let length = (FIRST as usize) << chunk;
             (0..length).map(|_| OnceLock::new()).collect()
         });
-        assert!(
-            entries[place].set(value).is_ok(),
-            "table entry {index} was used before"
-        );
+        assert!(entries[place].set(value).is_ok(), "table entry {index} was used before");
         self.get(index)
     }
 }
@@ -91,14 +82,8 @@ impl<T> Default for Table<T> {
 
 impl<T> std::fmt::Debug for Table<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let chunks = self
-            .chunks
-            .iter()
-            .filter(|chunk| chunk.get().is_some())
-            .count();
-        f.debug_struct("Table")
-            .field("chunks", &chunks)
-            .finish_non_exhaustive()
+        let chunks = self.chunks.iter().filter(|chunk| chunk.get().is_some()).count();
+        f.debug_struct("Table").field("chunks", &chunks).finish_non_exhaustive()
     }
 }
 
@@ -116,10 +101,7 @@ mod tests {
                 expected = (expected.0 + 1, 0);
             }
         }
-        assert_eq!(
-            locate(CAPACITY - 1),
-            (CHUNKS - 1, ((FIRST as usize) << (CHUNKS - 1)) - 1)
-        );
+        assert_eq!(locate(CAPACITY - 1), (CHUNKS - 1, ((FIRST as usize) << (CHUNKS - 1)) - 1));
     }
 
     #[test]

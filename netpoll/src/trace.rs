@@ -218,7 +218,7 @@ pub enum Event {
     Syscall {
         /// The call's name.
         name: &'static str,
-        /// The descriptor it is about.
+        /// The descriptor it is about; negative when it is about none.
         fd: RawFd,
         /// The argument that matters most: a length, a timeout, another descriptor; 0 if none.
         arg: i64,
@@ -243,24 +243,19 @@ impl fmt::Display for Event {
                 write!(f, "{mode} fd{fd}: deadline past")
             }
             Event::Deadline { fd, mode, at_ns } => {
-                write!(
-                    f,
-                    "{mode} fd{fd}: deadline t={}",
-                    Micros(at_ns.unsigned_abs())
-                )
+                write!(f, "{mode} fd{fd}: deadline t={}", Micros(at_ns.unsigned_abs()))
             }
             Event::Expired { fd, mode } => write!(f, "{mode} fd{fd}: deadline expired"),
             Event::Evict { fd } => write!(f, "evict fd{fd}"),
             Event::Worker { phase } => write!(f, "worker {phase}"),
             Event::Break { sent: true } => f.write_str("break"),
             Event::Break { sent: false } => f.write_str("break (already in flight)"),
-            Event::Syscall {
-                name,
-                fd,
-                arg,
-                result,
-            } => {
-                write!(f, "{name}(fd{fd}, {arg}) = ")?;
+            Event::Syscall { name, fd, arg, result } => {
+                if *fd < 0 {
+                    write!(f, "{name}() = ")?;
+                } else {
+                    write!(f, "{name}(fd{fd}, {arg}) = ")?;
+                }
                 match result {
                     Ok(value) => write!(f, "{value}"),
                     Err(errno) => write!(f, "{errno}"),
@@ -293,28 +288,12 @@ mod tests {
     fn events_print_in_the_vocabulary_of_the_documentation() {
         let cases = [
             (
-                Event::Slot {
-                    fd: 4,
-                    mode: Mode::Read,
-                    from: SlotState::Nil,
-                    to: SlotState::Wait,
-                },
+                Event::Slot { fd: 4, mode: Mode::Read, from: SlotState::Nil, to: SlotState::Wait },
                 "read fd4: Nil -> Wait",
             ),
+            (Event::Park { g: 7, on: WaitReason::Io(4, Mode::Write) }, "park g7: write fd4"),
             (
-                Event::Park {
-                    g: 7,
-                    on: WaitReason::Io(4, Mode::Write),
-                },
-                "park g7: write fd4",
-            ),
-            (
-                Event::Syscall {
-                    name: "read",
-                    fd: 4,
-                    arg: 64,
-                    result: Err(Errno::EAGAIN),
-                },
+                Event::Syscall { name: "read", fd: 4, arg: 64, result: Err(Errno::EAGAIN) },
                 "read(fd4, 64) = EAGAIN",
             ),
         ];
@@ -325,12 +304,7 @@ mod tests {
 
     #[test]
     fn times_print_in_microseconds_without_trailing_zeros() {
-        for (ns, text) in [
-            (0, "0µs"),
-            (120_000, "120µs"),
-            (1_250, "1.25µs"),
-            (1, "0.001µs"),
-        ] {
+        for (ns, text) in [(0, "0µs"), (120_000, "120µs"), (1_250, "1.25µs"), (1, "0.001µs")] {
             assert_eq!(Micros(ns).to_string(), text);
         }
     }

@@ -1,12 +1,12 @@
 //! One park of whoever calls, goroutine or plain thread, and the ticket that ends it.
 //!
-//! Everything in the face that waits (locks, channels, joins, sleeps) waits through a [`Parking`]:
+//! Everything in the face that waits (locks, channels, joins, sleeps) waits through a `Parking`:
 //!
-//! 1. [`Parking::prepare`] opens the park; from here on a [`Waiter`] of it may be used;
+//! 1. `Parking::prepare` opens the park; from here on a `Waiter` of it may be used;
 //! 2. the sleeper publishes the `Waiter` where its waker will find it, usually in a queue behind an
 //!    internal lock, and gives that lock back;
-//! 3. [`Parking::park`] sleeps until somebody used the `Waiter` or the deadline passed. Exactly one
-//!    of the two ends it, and [`Waiter::unpark`] returns true to the one who did.
+//! 3. `Parking::park` sleeps until somebody used the `Waiter` or the deadline passed. Exactly one
+//!    of the two ends it, and `Waiter::unpark` returns true to the one who did.
 //!
 //! An `unpark` between 1 and 3 is not lost: the park then returns at once. There are no spurious
 //! wake-ups.
@@ -81,11 +81,7 @@ struct ThreadTicket<P: Primitives> {
 }
 
 enum Kind<P: Primitives> {
-    Goroutine {
-        runtime: Arc<dyn RuntimeOps>,
-        g: u32,
-        ticket: u64,
-    },
+    Goroutine { runtime: Arc<dyn RuntimeOps>, g: u32, ticket: u64 },
     Thread(Arc<ThreadTicket<P>>),
 }
 
@@ -101,10 +97,8 @@ impl<P: Primitives> Waiter<P> {
         match &self.0 {
             Kind::Goroutine { runtime, g, ticket } => runtime.unpark(*g, *ticket),
             Kind::Thread(ticket) => {
-                let ended = ticket
-                    .state
-                    .compare_exchange(WAITING, UNPARKED, Release, Relaxed)
-                    .is_ok();
+                let ended =
+                    ticket.state.compare_exchange(WAITING, UNPARKED, Release, Relaxed).is_ok();
                 if ended {
                     ticket.parker.unpark();
                 }
@@ -117,11 +111,9 @@ impl<P: Primitives> Waiter<P> {
 impl<P: Primitives> Clone for Waiter<P> {
     fn clone(&self) -> Self {
         Waiter(match &self.0 {
-            Kind::Goroutine { runtime, g, ticket } => Kind::Goroutine {
-                runtime: Arc::clone(runtime),
-                g: *g,
-                ticket: *ticket,
-            },
+            Kind::Goroutine { runtime, g, ticket } => {
+                Kind::Goroutine { runtime: Arc::clone(runtime), g: *g, ticket: *ticket }
+            }
             Kind::Thread(ticket) => Kind::Thread(Arc::clone(ticket)),
         })
     }
@@ -200,11 +192,7 @@ impl<P: Primitives> ThreadTicket<P> {
             let left_ns = deadline.saturating_sub(time::thread_clock());
             if left_ns > 0 {
                 self.parker.park_timeout(left_ns);
-            } else if self
-                .state
-                .compare_exchange(WAITING, TIMED_OUT, Relaxed, Acquire)
-                .is_ok()
-            {
+            } else if self.state.compare_exchange(WAITING, TIMED_OUT, Relaxed, Acquire).is_ok() {
                 return Wake::TimedOut;
             }
         }

@@ -23,10 +23,7 @@ fn serve(listener: &TcpListener) {
 fn plain_clients_get_every_byte_back_on_one_worker_and_on_several() {
     for workers in [1, 2, 4] {
         let runtime = Builder::new().workers(workers).build().unwrap();
-        let listener = runtime
-            .run(|| TcpListener::bind("127.0.0.1:0"))
-            .unwrap()
-            .unwrap();
+        let listener = runtime.run(|| TcpListener::bind("127.0.0.1:0")).unwrap().unwrap();
         let addr = listener.local_addr().unwrap();
         let server = listener.try_clone().unwrap();
         std::thread::scope(|scope| {

@@ -8,10 +8,7 @@ use netpoll::{Builder, go, yield_now};
 fn a_hundred_thousand_goroutines_run_and_are_joined() {
     let sum = netpoll::run(|| {
         let handles: Vec<_> = (0..100_000u64).map(|i| go(move || i)).collect();
-        handles
-            .into_iter()
-            .map(|handle| handle.join().unwrap())
-            .sum::<u64>()
+        handles.into_iter().map(|handle| handle.join().unwrap()).sum::<u64>()
     });
     assert_eq!(sum.unwrap(), 99_999 * 100_000 / 2);
 }
@@ -35,18 +32,12 @@ fn sleepers_wake_in_order_and_not_early() {
                 go(move || {
                     netpoll::time::sleep(Duration::from_millis(ms));
                     let slept = started.elapsed();
-                    assert!(
-                        slept >= Duration::from_millis(ms),
-                        "woke after {slept:?} of {ms} ms"
-                    );
+                    assert!(slept >= Duration::from_millis(ms), "woke after {slept:?} of {ms} ms");
                     (slept, ms)
                 })
             })
             .collect();
-        let mut woken: Vec<_> = handles
-            .into_iter()
-            .map(|handle| handle.join().unwrap())
-            .collect();
+        let mut woken: Vec<_> = handles.into_iter().map(|handle| handle.join().unwrap()).collect();
         woken.sort();
         woken.into_iter().map(|(_, ms)| ms).collect::<Vec<_>>()
     });
@@ -64,10 +55,7 @@ fn yielding_goroutines_share_one_worker_fairly() {
                 })
             })
             .collect();
-        handles
-            .into_iter()
-            .map(|handle| handle.join().is_ok())
-            .collect::<Vec<_>>()
+        handles.into_iter().map(|handle| handle.join().is_ok()).collect::<Vec<_>>()
     });
     assert_eq!(counts.unwrap(), [true; 4]);
 }

@@ -165,11 +165,7 @@ impl Choices {
             }
             Source::Replay(list) => Inner::Replay(list),
         };
-        Choices {
-            source,
-            record: Vec::new(),
-            diverged: None,
-        }
+        Choices { source, record: Vec::new(), diverged: None }
     }
 
     /// Chooses a number below `n`.
@@ -328,11 +324,9 @@ mod tests {
 
     #[test]
     fn kinds_have_distinct_names_that_lead_back_to_them() {
-        for kind in [
-            ChoiceKind::Thread,
-            ChoiceKind::SegmentLen,
-            ChoiceKind::Fault(FaultKind::SpuriousWake),
-        ] {
+        for kind in
+            [ChoiceKind::Thread, ChoiceKind::SegmentLen, ChoiceKind::Fault(FaultKind::SpuriousWake)]
+        {
             assert_eq!(ChoiceKind::from_name(kind.name()), Some(kind));
         }
         assert_eq!(ChoiceKind::from_name("weather"), None);
@@ -343,14 +337,7 @@ mod tests {
         for choice in ask(Source::Seed(3)).0 {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
-        for wrong in [
-            "",
-            "thread",
-            "thread:3/3",
-            "thread:0/1",
-            "weather:0/2",
-            "thread:x/2",
-        ] {
+        for wrong in ["", "thread", "thread:3/3", "thread:0/1", "weather:0/2", "thread:x/2"] {
             assert!(wrong.parse::<Choice>().is_err(), "{wrong}");
         }
     }

@@ -142,11 +142,7 @@ mod tests {
 
     #[test]
     fn the_program_sees_no_errors_under_light_faults() {
-        for kind in [
-            FaultKind::IoEintr,
-            FaultKind::ConnAborted,
-            FaultKind::NoDescriptor,
-        ] {
+        for kind in [FaultKind::IoEintr, FaultKind::ConnAborted, FaultKind::NoDescriptor] {
             assert_eq!(Faults::light().per_mille(kind), 0, "{}", kind.name());
         }
     }

@@ -149,9 +149,7 @@ unsafe impl<T: Send> Sync for SimMutex<T> {}
 impl<T> fmt::Debug for SimMutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let locked = self.locked.load(Ordering::Relaxed);
-        f.debug_struct("SimMutex")
-            .field("locked", &locked)
-            .finish_non_exhaustive()
+        f.debug_struct("SimMutex").field("locked", &locked).finish_non_exhaustive()
     }
 }
 
@@ -230,9 +228,7 @@ pub struct SimParker {
 impl fmt::Debug for SimParker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let token = self.token.load(Ordering::Relaxed);
-        f.debug_struct("SimParker")
-            .field("token", &token)
-            .finish_non_exhaustive()
+        f.debug_struct("SimParker").field("token", &token).finish_non_exhaustive()
     }
 }
 

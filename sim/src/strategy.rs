@@ -71,12 +71,7 @@ impl Strategy {
                 let depth = 1 + below(&mut rng, 4);
                 let mut changes: Vec<u32> = (1..depth).map(|_| below(&mut rng, span)).collect();
                 changes.sort_unstable();
-                Policy::Pct(Pct {
-                    priorities: Vec::new(),
-                    lowest: 0,
-                    points: 0,
-                    changes,
-                })
+                Policy::Pct(Pct { priorities: Vec::new(), lowest: 0, points: 0, changes })
             }
         };
         Strategy { rng, policy }
@@ -85,8 +80,7 @@ impl Strategy {
     /// Threads are born in the order of their ids.
     pub(crate) fn thread_born(&mut self) {
         if let Policy::Pct(pct) = &mut self.policy {
-            pct.priorities
-                .push(1 + i64::from(below(&mut self.rng, 1 << 30)));
+            pct.priorities.push(1 + i64::from(below(&mut self.rng, 1 << 30)));
         }
     }
 

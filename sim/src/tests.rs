@@ -16,9 +16,6 @@ pub(crate) fn check_with(
     granularity: Granularity,
     body: impl FnOnce(SimKernel) + Send + 'static,
 ) -> Report {
-    let config = SimConfig {
-        granularity,
-        ..SimConfig::seed(seed)
-    };
+    let config = SimConfig { granularity, ..SimConfig::seed(seed) };
     run(config, body)
 }

@@ -41,21 +41,14 @@ fn check(body: fn(), property: Property, part_of_the_sentence: &str) -> Finding 
     let finding = summary.finding.expect("a violation");
     let violation = &finding.violation;
     assert_eq!(violation.property, property, "{finding}");
-    assert!(
-        violation.sentence.contains(part_of_the_sentence),
-        "{finding}"
-    );
+    assert!(violation.sentence.contains(part_of_the_sentence), "{finding}");
     finding
 }
 
 #[test]
 fn a_panic_of_a_goroutine_is_found_with_its_message_and_place() {
     let finding = check(
-        || {
-            go(|| panic!("seven is {}", 8))
-                .join()
-                .unwrap_or_else(|p| std::panic::resume_unwind(p))
-        },
+        || go(|| panic!("seven is {}", 8)).join().unwrap_or_else(|p| std::panic::resume_unwind(p)),
         Property::Panic,
         "seven is 8",
     );
@@ -93,11 +86,7 @@ fn an_accept_that_nobody_connects_to_is_a_deadlock_and_no_lost_wakeup() {
 
 #[test]
 fn a_goroutine_that_outlives_the_program_is_a_leak() {
-    check(
-        || drop(go(|| sleep(Duration::from_secs(3_600)))),
-        Property::GoroutineLeak,
-        "g2",
-    );
+    check(|| drop(go(|| sleep(Duration::from_secs(3_600)))), Property::GoroutineLeak, "g2");
 }
 
 #[test]
@@ -124,12 +113,8 @@ fn a_program_without_end_is_a_livelock() {
 
 #[test]
 fn the_smallest_failing_seed_is_found_with_any_number_of_jobs() {
-    let first = search(scenarios::broken(), 1_000, 1)
-        .finding
-        .expect("found");
-    let again = search(scenarios::broken(), 1_000, 3)
-        .finding
-        .expect("found");
+    let first = search(scenarios::broken(), 1_000, 1).finding.expect("found");
+    let again = search(scenarios::broken(), 1_000, 3).finding.expect("found");
     assert_eq!(first.seed, again.seed);
     assert_eq!(first.to_string(), again.to_string());
     assert_eq!(first.nondeterminism, None);
@@ -141,9 +126,7 @@ fn the_smallest_failing_seed_is_found_with_any_number_of_jobs() {
 
 #[test]
 fn a_finding_replays_exactly_from_its_seed_and_from_its_choices() {
-    let finding = search(scenarios::broken(), 1_000, 1)
-        .finding
-        .expect("found");
+    let finding = search(scenarios::broken(), 1_000, 1).finding.expect("found");
     let again = |source| execute(finding.scenario, &finding.options, source, Keep::All);
     let from_seed = again(Source::Seed(finding.seed.expect("it has one")));
     let from_choices = again(Source::Replay(finding.choices.clone()));
@@ -167,10 +150,7 @@ fn a_run_that_does_not_repeat_is_called_out() {
     let finding = summary.finding.expect("a violation");
     let report = finding.to_string();
     assert!(report.starts_with("DETERMINISM FAILURE: "), "{report}");
-    assert!(
-        report.contains("run 0") && report.contains("run 1"),
-        "{report}"
-    );
+    assert!(report.contains("run 0") && report.contains("run 1"), "{report}");
 }
 
 #[test]
@@ -197,11 +177,7 @@ fn every_scenario_is_clean_at_both_granularities_under_all_faults() {
                     scenario,
                     seeds: 0..20,
                     time: None,
-                    options: Options {
-                        granularity,
-                        faults,
-                        ..Options::of(scenario)
-                    },
+                    options: Options { granularity, faults, ..Options::of(scenario) },
                     jobs: None,
                 };
                 if let Some(finding) = explore(&plan, &|_| {}).finding {

@@ -28,10 +28,7 @@ fn check(seeds: u64, program: fn()) {
                     for line in tail.into_iter().rev() {
                         println!("{line}");
                     }
-                    panic!(
-                        "{granularity:?} seed {seed}: {} {:?}",
-                        report.outcome, report.open_fds
-                    );
+                    panic!("{granularity:?} seed {seed}: {} {:?}", report.outcome, report.open_fds);
                 }
             }
         }
@@ -79,9 +76,7 @@ fn bytes_come_back_under_every_seed() {
                     })
                 })
                 .collect();
-            handlers
-                .into_iter()
-                .for_each(|handler| handler.join().unwrap());
+            handlers.into_iter().for_each(|handler| handler.join().unwrap());
         });
         let clients: Vec<_> = (0..3u8)
             .map(|client| {
@@ -97,9 +92,7 @@ fn bytes_come_back_under_every_seed() {
                 })
             })
             .collect();
-        clients
-            .into_iter()
-            .for_each(|client| client.join().unwrap());
+        clients.into_iter().for_each(|client| client.join().unwrap());
         server.join().unwrap();
     });
 }

@@ -195,19 +195,14 @@ fn compare(connections: usize, requests: u64, pairs: u64) -> io::Result<()> {
         print_row(&format!("{}", pair + 1), both, ratio);
         samples.push(both);
     }
-    let ratio = median(&samples, |(netpoll, raw)| {
-        netpoll.cpu_ns_per_request / raw.cpu_ns_per_request
-    });
+    let ratio =
+        median(&samples, |(netpoll, raw)| netpoll.cpu_ns_per_request / raw.cpu_ns_per_request);
     let middle = |of: fn(&(Sample, Sample)) -> Sample| Sample {
         cpu_ns_per_request: median(&samples, |both| of(both).cpu_ns_per_request),
         requests_per_second: median(&samples, |both| of(both).requests_per_second),
         switches_per_request: median(&samples, |both| of(both).switches_per_request),
     };
-    print_row(
-        "median",
-        (middle(|both| both.0), middle(|both| both.1)),
-        ratio,
-    );
+    print_row("median", (middle(|both| both.0), middle(|both| both.1)), ratio);
     println!();
     io::stdout().flush()
 }

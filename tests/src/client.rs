@@ -68,11 +68,7 @@ impl Client {
             stream.set_write_timeout(Some(PATIENCE))
         };
         set_up().map_err(|error| Failure::Io("socket option", error))?;
-        Ok(Client {
-            stream,
-            number,
-            position: 0,
-        })
+        Ok(Client { stream, number, position: 0 })
     }
 
     /// Sends `size` bytes and checks each byte that comes back.

@@ -30,9 +30,7 @@ pub struct Load {
 impl std::fmt::Debug for Load {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let count = self.connections.iter().flatten().count();
-        f.debug_struct("Load")
-            .field("connections", &count)
-            .finish_non_exhaustive()
+        f.debug_struct("Load").field("connections", &count).finish_non_exhaustive()
     }
 }
 
@@ -57,17 +55,9 @@ impl Load {
             if connections.len() <= index {
                 connections.resize_with(index + 1, || None);
             }
-            connections[index] = Some(Connection {
-                stream,
-                request,
-                received: 0,
-            });
+            connections[index] = Some(Connection { stream, request, received: 0 });
         }
-        Ok(Load {
-            epoll,
-            connections,
-            answer: vec![0; size],
-        })
+        Ok(Load { epoll, connections, answer: vec![0; size] })
     }
 
     /// Makes `requests` requests, as many at a time as there are connections, and waits for all answers.

@@ -17,10 +17,7 @@ fn check(result: libc::c_int) -> io::Result<()> {
 /// # Errors
 /// What `getrlimit` says.
 pub fn limit(resource: libc::__rlimit_resource_t) -> io::Result<libc::rlimit> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the call writes into a local.
     check(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
     Ok(limit)
@@ -31,10 +28,7 @@ pub fn limit(resource: libc::__rlimit_resource_t) -> io::Result<libc::rlimit> {
 /// # Errors
 /// What `setrlimit` says.
 pub fn set_soft_limit(resource: libc::__rlimit_resource_t, to: u64) -> io::Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: to,
-        ..limit(resource)?
-    };
+    let limit = libc::rlimit { rlim_cur: to, ..limit(resource)? };
     // SAFETY: the call reads a local.
     check(unsafe { libc::setrlimit(resource, &raw const limit) })
 }
@@ -73,9 +67,7 @@ pub fn resident_kib(pid: u32) -> io::Result<u64> {
     }
     let text = fs::read_to_string(format!("/proc/{pid}/statm"))?;
     let pages = text.split_whitespace().nth(1);
-    let pages: u64 = pages
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(broken)?;
+    let pages: u64 = pages.and_then(|text| text.parse().ok()).ok_or_else(broken)?;
     // SAFETY: involves no memory.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     Ok(pages * page.unsigned_abs() / 1024)
@@ -106,16 +98,10 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
         0 => {}
         errno => return Err(io::Error::from_raw_os_error(errno)),
     }
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call writes into a local.
     check(unsafe { libc::clock_gettime(clock, &raw mut time) })?;
-    Ok(Duration::new(
-        time.tv_sec.unsigned_abs(),
-        time.tv_nsec as u32,
-    ))
+    Ok(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32))
 }
 
 /// How often the threads of a process gave their processor away because they had to wait.
@@ -129,12 +115,8 @@ pub fn voluntary_switches(pid: u32) -> io::Result<u64> {
         let Ok(text) = fs::read_to_string(task?.path().join("status")) else {
             continue;
         };
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        sum += line
-            .and_then(|number| number.trim().parse::<u64>().ok())
-            .unwrap_or(0);
+        let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        sum += line.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(0);
     }
     Ok(sum)
 }
@@ -154,10 +136,7 @@ pub fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
 /// # Errors
 /// What `setsockopt` says.
 pub fn reset_on_close(stream: &std::net::TcpStream) -> io::Result<()> {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     set_option(stream, libc::SO_LINGER, &linger)
 }
 

@@ -48,10 +48,7 @@ impl Epoll {
     /// # Errors
     /// What `epoll_ctl` says.
     pub fn add(&self, fd: RawFd, events: u32) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events,
-            u64: u64::from(fd.cast_unsigned()),
-        };
+        let mut event = libc::epoll_event { events, u64: u64::from(fd.cast_unsigned()) };
         let (epfd, add) = (self.0.as_raw_fd(), libc::EPOLL_CTL_ADD);
         // SAFETY: the call reads a local.
         match unsafe { libc::epoll_ctl(epfd, add, fd, &raw mut event) } {
@@ -184,10 +181,7 @@ fn accept(
         if connections.len() <= index {
             connections.resize_with(index + 1, || None);
         }
-        connections[index] = Some(Connection {
-            stream,
-            unsent: Vec::new(),
-        });
+        connections[index] = Some(Connection { stream, unsent: Vec::new() });
     }
 }
 

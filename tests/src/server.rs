@@ -49,11 +49,7 @@ impl EchoServer {
             GoBuilder::new().name("acceptor").spawn(serve).map(drop)
         });
         started.expect("a goroutine").expect("a goroutine");
-        EchoServer {
-            listener,
-            addr,
-            runtime,
-        }
+        EchoServer { listener, addr, runtime }
     }
 
     /// Where it listens.

@@ -44,11 +44,7 @@ impl Source {
     /// A file with this text.
     #[must_use]
     pub fn new(path: &str, text: &str) -> Source {
-        Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            code: blank(text),
-        }
+        Source { path: path.to_owned(), text: text.to_owned(), code: blank(text) }
     }
 
     fn is_rust(&self) -> bool {
@@ -100,20 +96,11 @@ fn system(source: &Source) -> Vec<Breach> {
     if !source.is_rust() || source.is_under(&SYSTEM_PLACES) {
         return Vec::new();
     }
-    let names = [
-        "target_os",
-        "target_family",
-        "target_env",
-        "unix",
-        "windows",
-    ];
+    let names = ["target_os", "target_family", "target_env", "unix", "windows"];
     let cure = "move what differs behind the platform's seam, to netpoll/src/platform/ or backend/";
     let mut found = Vec::new();
     for (offset, condition) in conditions(&source.code) {
-        if names
-            .iter()
-            .any(|name| words(condition, name).next().is_some())
-        {
+        if names.iter().any(|name| words(condition, name).next().is_some()) {
             found.push(source.breach(offset, format!("`{condition}` outside the seam"), cure));
         }
     }
@@ -147,9 +134,7 @@ fn unsafe_code(source: &Source) -> Vec<Breach> {
     let cure = "give the owner of the invariant (goroutine/, platform/, backend/) a safe function \
                 for it, or argue for a new place in UNSAFE_PLACES";
     let found = words(&source.code, "unsafe");
-    found
-        .map(|offset| source.breach(offset, "`unsafe` outside its places", cure))
-        .collect()
+    found.map(|offset| source.breach(offset, "`unsafe` outside its places", cure)).collect()
 }
 
 fn loom(source: &Source) -> Vec<Breach> {
@@ -159,11 +144,7 @@ fn loom(source: &Source) -> Vec<Breach> {
     let cure = "be generic over `Platform`: one build has all four platforms";
     let mut found = Vec::new();
     for (offset, condition) in conditions(&source.code) {
-        if words(condition, "loom")
-            .chain(words(condition, "shuttle"))
-            .next()
-            .is_some()
-        {
+        if words(condition, "loom").chain(words(condition, "shuttle")).next().is_some() {
             found.push(source.breach(offset, format!("`{condition}`: a second build"), cure));
         }
     }
@@ -238,12 +219,7 @@ fn unfinished(source: &Source) -> Vec<Breach> {
 
 fn machine(source: &Source) -> Vec<Breach> {
     // In two parts, so that this file is not a breach of its own rule.
-    let roots = [
-        ("/ho", "me/"),
-        ("/ro", "ot/"),
-        ("/Us", "ers/"),
-        ("/wo", "rk/"),
-    ];
+    let roots = [("/ho", "me/"), ("/ro", "ot/"), ("/Us", "ers/"), ("/wo", "rk/")];
     let cure = "say it relative to the repository, or ask the environment";
     let mut found = Vec::new();
     for (first, second) in roots {
@@ -276,9 +252,7 @@ pub fn dead_files(sources: &[Source]) -> Vec<Breach> {
         let name = stem.rsplit('/').next().unwrap_or(stem);
         let (named, path) = (format!("mod {name};"), format!("#[path = \"{name}.rs\"]"));
         let package = format!("{package}/src/");
-        let mut others = sources
-            .iter()
-            .filter(|other| other.path.starts_with(&package));
+        let mut others = sources.iter().filter(|other| other.path.starts_with(&package));
         if !others.any(|other| other.code.contains(&named) || other.text.contains(&path)) {
             found.push(source.breach(0, format!("nothing says `{named}`"), cure));
         }
@@ -317,10 +291,7 @@ fn conditions(code: &str) -> impl Iterator<Item = (usize, &str)> {
             depth += i32::from(c == '(') - i32::from(c == ')');
             depth < 0 || (depth == 0 && c == ',' && start == "cfg_attr(")
         });
-        (
-            at,
-            &code[at..at + start.len() + end.unwrap_or(inside.len())],
-        )
+        (at, &code[at..at + start.len() + end.unwrap_or(inside.len())])
     })
 }
 
@@ -349,10 +320,7 @@ pub fn blank(text: &str) -> String {
         };
         let (gone, left) = rest.split_at(length);
         // Byte for byte, so that offsets in the code are offsets in the text.
-        code.extend(
-            gone.bytes()
-                .map(|byte| if byte == b'\n' { '\n' } else { ' ' }),
-        );
+        code.extend(gone.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
         rest = left;
     }
     code
@@ -397,9 +365,7 @@ fn raw_string(text: &str) -> usize {
     let hashes = raw_hashes(text).unwrap_or(0);
     let start = hashes + 2;
     let close = format!("\"{}", "#".repeat(hashes));
-    text[start..]
-        .find(&close)
-        .map_or(text.len(), |at| start + at + close.len())
+    text[start..].find(&close).map_or(text.len(), |at| start + at + close.len())
 }
 
 /// A character literal, or the quote alone of a lifetime.
@@ -408,9 +374,7 @@ fn character(text: &str) -> usize {
     match (chars.next(), chars.next()) {
         (Some((_, '\\')), Some((after, _))) => {
             let from = after + 1;
-            text.get(from..)
-                .and_then(|rest| rest.find('\''))
-                .map_or(1, |at| from + at + 1)
+            text.get(from..).and_then(|rest| rest.find('\'')).map_or(1, |at| from + at + 1)
         }
         (Some(_), Some((at, '\''))) => at + 1,
         _ => 1,
@@ -431,10 +395,7 @@ pub fn repository() -> io::Result<Vec<Source>> {
     let read = |file: &PathBuf| {
         let path = file.strip_prefix(&root).expect("under the root");
         let text = fs::read_to_string(file)?;
-        Ok(Source::new(
-            &path.to_string_lossy().replace('\\', "/"),
-            &text,
-        ))
+        Ok(Source::new(&path.to_string_lossy().replace('\\', "/"), &text))
     };
     files.iter().map(read).collect()
 }
@@ -450,10 +411,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
             if is_code {
                 collect(&path, files)?;
             }
-        } else if [".rs", ".toml", ".md", ".yml"]
-            .iter()
-            .any(|ending| name.ends_with(ending))
-        {
+        } else if [".rs", ".toml", ".md", ".yml"].iter().any(|ending| name.ends_with(ending)) {
             files.push(path);
         }
     }

@@ -92,12 +92,7 @@ fn a_thousand_goroutines_connect_and_talk_at_once() {
                 assert_eq!(client.join().unwrap().unwrap(), number.to_le_bytes());
             }
         };
-        Builder::new()
-            .workers(2)
-            .build()
-            .unwrap()
-            .run(clients)
-            .unwrap();
+        Builder::new().workers(2).build().unwrap().run(clients).unwrap();
     });
 }
 
@@ -105,47 +100,35 @@ fn a_thousand_goroutines_connect_and_talk_at_once() {
 /// although a connection is there.
 #[test]
 fn an_accept_loop_without_descriptors_backs_off_and_recovers() {
-    let child = in_child(
-        "an_accept_loop_without_descriptors_backs_off_and_recovers",
-        || {
-            let server = EchoServer::start(Builder::new().workers(1));
-            let mut first = Client::connect(server.addr(), 0).unwrap();
-            first.round_trip(64).unwrap();
-            os::set_soft_limit(libc::RLIMIT_NOFILE, 64).unwrap();
-            let mut ballast = Vec::new();
-            while let Ok(file) = File::open("/dev/null") {
-                ballast.push(file);
-            }
-            // One for the client's end of a connection, none for the server's.
-            ballast.pop();
-            let mut late = StdStream::connect(server.addr()).unwrap();
-            late.set_read_timeout(Some(Duration::from_millis(200)))
-                .unwrap();
-            late.write_all(b"x").unwrap();
-            let error = late.read(&mut [0]).unwrap_err();
-            assert_eq!(
-                error.kind(),
-                ErrorKind::WouldBlock,
-                "nobody has accepted it"
-            );
-            // Who is served already goes on being served, and the loop does not burn the processor.
-            first.round_trip(64).unwrap();
-            let pid = std::process::id();
-            let before = os::cpu_time(pid).unwrap();
-            std::thread::sleep(Duration::from_millis(500));
-            let burnt = os::cpu_time(pid).unwrap() - before;
-            assert!(
-                burnt < Duration::from_millis(150),
-                "{burnt:?} of processor time in 500 ms"
-            );
-            drop(ballast);
-            late.set_read_timeout(Some(Duration::from_secs(10)))
-                .unwrap();
-            let mut answer = [0];
-            late.read_exact(&mut answer).unwrap();
-            assert_eq!(&answer, b"x");
-        },
-    );
+    let child = in_child("an_accept_loop_without_descriptors_backs_off_and_recovers", || {
+        let server = EchoServer::start(Builder::new().workers(1));
+        let mut first = Client::connect(server.addr(), 0).unwrap();
+        first.round_trip(64).unwrap();
+        os::set_soft_limit(libc::RLIMIT_NOFILE, 64).unwrap();
+        let mut ballast = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            ballast.push(file);
+        }
+        // One for the client's end of a connection, none for the server's.
+        ballast.pop();
+        let mut late = StdStream::connect(server.addr()).unwrap();
+        late.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        late.write_all(b"x").unwrap();
+        let error = late.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock, "nobody has accepted it");
+        // Who is served already goes on being served, and the loop does not burn the processor.
+        first.round_trip(64).unwrap();
+        let pid = std::process::id();
+        let before = os::cpu_time(pid).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        let burnt = os::cpu_time(pid).unwrap() - before;
+        assert!(burnt < Duration::from_millis(150), "{burnt:?} of processor time in 500 ms");
+        drop(ballast);
+        late.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut answer = [0];
+        late.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"x");
+    });
     let Some(child) = child else { return };
     child.assert_passed();
     let says = "netpoll: accept: Too many open files";

@@ -132,11 +132,7 @@ fn a_deadline_moves_in_both_directions_while_somebody_waits() {
             ours.set_read_deadline(Some(at)).unwrap();
             let (result, ended) = reader.join().unwrap();
             assert_eq!(result.unwrap_err().kind(), ErrorKind::TimedOut);
-            assert!(
-                ended >= at,
-                "{:?} early after {first} -> {then}",
-                at - ended
-            );
+            assert!(ended >= at, "{:?} early after {first} -> {then}", at - ended);
             assert!(ended - at < SLACK, "{:?} late", ended - at);
         }
     });
@@ -146,8 +142,7 @@ fn a_deadline_moves_in_both_directions_while_somebody_waits() {
 fn a_deadline_that_is_taken_back_does_not_fire() {
     run(|| {
         let (ours, mut theirs) = pair();
-        ours.set_read_deadline(Some(Instant::now() + ms(40)))
-            .unwrap();
+        ours.set_read_deadline(Some(Instant::now() + ms(40))).unwrap();
         let reader = reader(&ours);
         sleep(ms(10));
         ours.set_read_deadline(None).unwrap();

@@ -37,9 +37,7 @@ fn check_round_trips(workers: usize, clients: u64, rounds: usize, size: usize) {
             }
         });
         // All clients have gone: so do their goroutines. The acceptor stays.
-        eventually("the connections' goroutines end", || {
-            server.runtime().goroutines() == 1
-        });
+        eventually("the connections' goroutines end", || server.runtime().goroutines() == 1);
     });
 }
 
@@ -260,9 +258,7 @@ fn several_writers_of_one_stream_do_not_write_into_each_other() {
                 frames.sort_unstable();
                 frames
             });
-            writers
-                .into_iter()
-                .for_each(|writer| writer.join().unwrap());
+            writers.into_iter().for_each(|writer| writer.join().unwrap());
             assert_eq!(reader.join().unwrap(), [1, 2, 3, 4]);
         })
     };

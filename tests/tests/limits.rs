@@ -117,21 +117,13 @@ fn no_address_space_at_all_is_an_error_too() {
 
 #[test]
 fn a_runtime_without_descriptors_or_threads_is_an_error() {
-    let child = in_child(
-        "a_runtime_without_descriptors_or_threads_is_an_error",
-        || {
-            os::set_soft_limit(libc::RLIMIT_NOFILE, 3).unwrap();
-            let error = Builder::new().workers(1).build().unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
-            os::set_soft_limit(libc::RLIMIT_NOFILE, 64).unwrap();
-            Builder::new()
-                .workers(1)
-                .build()
-                .unwrap()
-                .run(|| ())
-                .unwrap();
-        },
-    );
+    let child = in_child("a_runtime_without_descriptors_or_threads_is_an_error", || {
+        os::set_soft_limit(libc::RLIMIT_NOFILE, 3).unwrap();
+        let error = Builder::new().workers(1).build().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+        os::set_soft_limit(libc::RLIMIT_NOFILE, 64).unwrap();
+        Builder::new().workers(1).build().unwrap().run(|| ()).unwrap();
+    });
     if let Some(child) = child {
         child.assert_passed();
     }
@@ -140,35 +132,29 @@ fn a_runtime_without_descriptors_or_threads_is_an_error() {
 #[test]
 fn a_hundred_thousand_parked_goroutines_cost_at_most_8_kib_each() {
     const COUNT: u64 = 100_000;
-    let child = in_child(
-        "a_hundred_thousand_parked_goroutines_cost_at_most_8_kib_each",
-        || {
-            let runtime = Builder::new().workers(2).build().unwrap();
-            runtime.run(|| go(|| ()).join().unwrap()).unwrap();
-            let pid = std::process::id();
-            let before = os::resident_kib(pid).unwrap();
-            let (keep, gate) = channel::<u64>(0);
-            let start = move || -> Vec<_> {
-                let wait = |gate: netpoll::sync::Receiver<u64>| move || gate.recv().is_err();
-                (0..COUNT).map(|_| go(wait(gate.clone()))).collect()
-            };
-            let parked = runtime.run(start).unwrap();
-            eventually("all are parked", || {
-                let dump = runtime.dump();
-                let waiting = dump.goroutines.iter().filter(|g| g.status == "chan recv");
-                waiting.count() as u64 == COUNT
-            });
-            let grown = os::resident_kib(pid).unwrap() - before;
-            println!(
-                "KiB per parked goroutine: {:.2}",
-                grown as f64 / COUNT as f64
-            );
-            assert!(grown <= 8 * COUNT, "{grown} KiB for {COUNT} goroutines");
-            drop(keep);
-            let ended = runtime.run(|| parked.into_iter().all(|g| g.join().unwrap()));
-            assert!(ended.unwrap(), "all of them saw the channel close");
-        },
-    );
+    let child = in_child("a_hundred_thousand_parked_goroutines_cost_at_most_8_kib_each", || {
+        let runtime = Builder::new().workers(2).build().unwrap();
+        runtime.run(|| go(|| ()).join().unwrap()).unwrap();
+        let pid = std::process::id();
+        let before = os::resident_kib(pid).unwrap();
+        let (keep, gate) = channel::<u64>(0);
+        let start = move || -> Vec<_> {
+            let wait = |gate: netpoll::sync::Receiver<u64>| move || gate.recv().is_err();
+            (0..COUNT).map(|_| go(wait(gate.clone()))).collect()
+        };
+        let parked = runtime.run(start).unwrap();
+        eventually("all are parked", || {
+            let dump = runtime.dump();
+            let waiting = dump.goroutines.iter().filter(|g| g.status == "chan recv");
+            waiting.count() as u64 == COUNT
+        });
+        let grown = os::resident_kib(pid).unwrap() - before;
+        println!("KiB per parked goroutine: {:.2}", grown as f64 / COUNT as f64);
+        assert!(grown <= 8 * COUNT, "{grown} KiB for {COUNT} goroutines");
+        drop(keep);
+        let ended = runtime.run(|| parked.into_iter().all(|g| g.join().unwrap()));
+        assert!(ended.unwrap(), "all of them saw the channel close");
+    });
     let Some(child) = child else { return };
     child.assert_passed();
     let line = child.stdout.lines().find(|line| line.contains("KiB per"));

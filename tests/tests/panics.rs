@@ -35,10 +35,7 @@ impl<F: FnMut()> Drop for Waits<F> {
 /// poison the locks that it gives back.
 #[track_caller]
 fn check_unwinding_wait(wait: impl FnMut() + Send + 'static) {
-    let (over, rounds) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU32::new(0)),
-    );
+    let (over, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
     let lock = Arc::new(Mutex::new(0));
     let bystander = {
         let (over, rounds, lock) = (over.clone(), rounds.clone(), lock.clone());
@@ -132,16 +129,10 @@ fn blocking_calls_leave_the_worker_to_others() {
             .collect();
         // The only worker has time for this one meanwhile.
         go(|| (0..100).for_each(|_| yield_now())).join().unwrap();
-        assert!(
-            start.elapsed() < Duration::from_millis(190),
-            "a worker that was blocked"
-        );
+        assert!(start.elapsed() < Duration::from_millis(190), "a worker that was blocked");
         let squares = calls.into_iter().map(|call| call.join().unwrap());
         assert!(squares.eq((0..20).map(|i| i * i)));
-        assert!(
-            start.elapsed() < Duration::from_secs(2),
-            "one after the other"
-        );
+        assert!(start.elapsed() < Duration::from_secs(2), "one after the other");
     });
 }
 

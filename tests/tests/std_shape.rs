@@ -40,11 +40,7 @@ fn peek_leaves_the_bytes_in_the_stream() {
 fn vectored_calls_fill_and_drain_several_buffers() {
     run(|| {
         let (mut ours, mut theirs) = pair();
-        let parts = [
-            IoSlice::new(b"one "),
-            IoSlice::new(b""),
-            IoSlice::new(b"two"),
-        ];
+        let parts = [IoSlice::new(b"one "), IoSlice::new(b""), IoSlice::new(b"two")];
         assert_eq!(ours.write_vectored(&parts).unwrap(), 7);
         let mut text = [0; 7];
         theirs.read_exact(&mut text).unwrap();
@@ -182,9 +178,7 @@ fn plain_threads_and_goroutines_share_streams_and_channels() {
             }
             theirs
         });
-        let got: Vec<u32> = (0..MESSAGES)
-            .map(|_| from_goroutine.recv().unwrap())
-            .collect();
+        let got: Vec<u32> = (0..MESSAGES).map(|_| from_goroutine.recv().unwrap()).collect();
         assert!(got.into_iter().eq(0..MESSAGES));
         // And the other way round: a plain thread waits on a stream of the runtime.
         let mut theirs = writer.join().unwrap();
@@ -210,10 +204,7 @@ fn outside_a_runtime_the_error_says_what_to_do() {
         TcpStream::connect(addr).unwrap_err(),
         TcpStream::connect_timeout(&addr.parse().unwrap(), LIMIT).unwrap_err(),
         TcpStream::from_std(std_stream).unwrap_err(),
-        netpoll::GoBuilder::new()
-            .spawn(|| ())
-            .map(drop)
-            .unwrap_err(),
+        netpoll::GoBuilder::new().spawn(|| ()).map(drop).unwrap_err(),
     ];
     for error in errors {
         assert!(error.to_string().contains("netpoll::run"), "{error}");

@@ -44,10 +44,7 @@ fn a_dump_says_who_waits_on_what_and_for_how_long() {
             named("reader", Box::new(move || drop(reading.read(&mut [0]))));
             sleep(Duration::from_millis(20));
             let mut second = second;
-            named(
-                "second reader",
-                Box::new(move || drop(second.read(&mut [0]))),
-            );
+            named("second reader", Box::new(move || drop(second.read(&mut [0]))));
             let mut writing = writing;
             let much = Box::new(move || drop(writing.write_all(&vec![0; 64 << 20])));
             named("writer", much);
@@ -115,9 +112,7 @@ fn dumps_under_load_show_every_connection_and_disturb_none() {
             for number in 0..CLIENTS {
                 scope.spawn(move || client(number));
             }
-            eventually("all are connected", || {
-                server.runtime().goroutines() == CLIENTS + 1
-            });
+            eventually("all are connected", || server.runtime().goroutines() == CLIENTS + 1);
             let start = Instant::now();
             let mut count = 0;
             while start.elapsed() < Duration::from_secs(1) {
@@ -173,24 +168,18 @@ fn changing_the_workers_under_load_loses_nothing() {
                 }
                 trips
             };
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|number| scope.spawn(move || client(number)))
-                .collect();
+            let clients: Vec<_> =
+                (0..CLIENTS).map(|number| scope.spawn(move || client(number))).collect();
             for count in [1, 6, 3, 1, 2, 5, 4, 1, 6, 2].repeat(4) {
                 server.runtime().set_workers(count).unwrap();
                 assert_eq!(server.runtime().workers(), count);
                 thread::sleep(Duration::from_millis(25));
             }
             over.store(true, Relaxed);
-            clients
-                .into_iter()
-                .map(|client| client.join().unwrap())
-                .sum()
+            clients.into_iter().map(|client| client.join().unwrap()).sum()
         });
         assert!(trips > CLIENTS * 10, "{trips} round trips");
-        eventually("the connections' goroutines end", || {
-            server.runtime().goroutines() == 1
-        });
+        eventually("the connections' goroutines end", || server.runtime().goroutines() == 1);
     });
 }
 
@@ -206,12 +195,7 @@ fn timers_of_retired_workers_still_fire() {
         thread::sleep(Duration::from_millis(10));
         runtime.set_workers(1).unwrap();
         let start = Instant::now();
-        let join = || {
-            sleepers
-                .unwrap()
-                .into_iter()
-                .for_each(|g| g.join().unwrap())
-        };
+        let join = || sleepers.unwrap().into_iter().for_each(|g| g.join().unwrap());
         runtime.run(join).unwrap();
         assert!(start.elapsed() < Duration::from_secs(5));
     });
@@ -241,10 +225,7 @@ fn sigquit_prints_the_dump_and_the_process_goes_on() {
     assert!(child.stdout.contains("went on"));
     let dump = &child.stderr;
     assert!(dump.contains("2 goroutines on 1 workers"), "{dump}");
-    assert!(
-        dump.contains("sleep") && dump.contains("'who sleeps'"),
-        "{dump}"
-    );
+    assert!(dump.contains("sleep") && dump.contains("'who sleeps'"), "{dump}");
     assert!(dump.contains("join") && dump.contains("'main'"), "{dump}");
 }
 
@@ -252,19 +233,14 @@ fn sigquit_prints_the_dump_and_the_process_goes_on() {
 fn an_idle_runtime_uses_no_processor_time() {
     let child = in_child("an_idle_runtime_uses_no_processor_time", || {
         let server = EchoServer::start(Builder::new().workers(4));
-        let idle: Vec<_> = (0..100)
-            .map(|_| StdStream::connect(server.addr()).unwrap())
-            .collect();
+        let idle: Vec<_> = (0..100).map(|_| StdStream::connect(server.addr()).unwrap()).collect();
         thread::sleep(Duration::from_millis(300));
         let pid = std::process::id();
         let before = os::cpu_time(pid).unwrap();
         thread::sleep(Duration::from_secs(1));
         let used = os::cpu_time(pid).unwrap() - before;
         println!("processor time of an idle second: {used:?}");
-        assert!(
-            used < Duration::from_millis(20),
-            "{used:?} in an idle second"
-        );
+        assert!(used < Duration::from_millis(20), "{used:?} in an idle second");
         drop(idle);
     });
     if let Some(child) = child {

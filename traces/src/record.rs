@@ -184,10 +184,7 @@ mod tests {
     fn world_events_print_as_short_sentences() {
         let edge = |ready| WorldEvent::Edge { fd: 5, ready }.to_string();
         assert_eq!(edge(0), "edge fd5 nothing");
-        assert_eq!(
-            edge((libc::EPOLLIN | libc::EPOLLRDHUP) as u32),
-            "edge fd5 IN|RDHUP"
-        );
+        assert_eq!(edge((libc::EPOLLIN | libc::EPOLLRDHUP) as u32), "edge fd5 IN|RDHUP");
         let on = BlockedOn::Lock(2);
         assert_eq!(WorldEvent::Block { on }.to_string(), "block: lock #2");
     }

@@ -64,12 +64,7 @@ impl Recorder {
             return;
         }
         let g = self.goroutine_at(thread, event);
-        self.keep(Record {
-            t_ns,
-            thread,
-            g,
-            event,
-        });
+        self.keep(Record { t_ns, thread, g, event });
     }
 
     /// The goroutine to which `event` belongs; moves the thread on to the next one.
@@ -93,11 +88,7 @@ impl Recorder {
         match self.keep {
             Keep::Last(n) if self.records.len() == n => {
                 self.records[self.oldest] = record;
-                self.oldest = if self.oldest + 1 == n {
-                    0
-                } else {
-                    self.oldest + 1
-                };
+                self.oldest = if self.oldest + 1 == n { 0 } else { self.oldest + 1 };
                 self.dropped += 1;
             }
             Keep::All | Keep::Last(_) => self.records.push(record),
@@ -108,11 +99,7 @@ impl Recorder {
     #[must_use]
     pub fn finish(mut self) -> Trace {
         self.records.rotate_left(self.oldest);
-        Trace {
-            threads: self.names,
-            records: self.records,
-            dropped: self.dropped,
-        }
+        Trace { threads: self.names, records: self.records, dropped: self.dropped }
     }
 }
 

@@ -32,11 +32,8 @@ pub fn render(trace: &Trace) -> String {
         writeln!(text, "# {} earlier records were not kept", trace.dropped).expect("to a String");
     }
     for [time, thread, g, event] in &rows {
-        writeln!(
-            text,
-            "{time:time_width$}  {thread:thread_width$}  {g:g_width$}  {event}"
-        )
-        .expect("to a String");
+        writeln!(text, "{time:time_width$}  {thread:thread_width$}  {g:g_width$}  {event}")
+            .expect("to a String");
     }
     text
 }
@@ -47,17 +44,15 @@ fn row(trace: &Trace, record: &crate::Record) -> [String; 4] {
         Entry::World(WorldEvent::Spawn { thread }) => {
             format!("spawn {}", trace.thread_name(thread))
         }
-        Entry::World(WorldEvent::Block {
-            on: crate::BlockedOn::Join(thread),
-        }) => format!("block: end of {}", trace.thread_name(thread)),
+        Entry::World(WorldEvent::Block { on: crate::BlockedOn::Join(thread) }) => {
+            format!("block: end of {}", trace.thread_name(thread))
+        }
         event => event.to_string(),
     };
     [
         format!("t={}", Micros(record.t_ns)),
         trace.thread_name(record.thread).to_string(),
-        record
-            .g
-            .map_or_else(|| "-".to_string(), |g| format!("g{g}")),
+        record.g.map_or_else(|| "-".to_string(), |g| format!("g{g}")),
         event,
     ]
 }
@@ -73,22 +68,13 @@ mod tests {
         let mut recorder = Recorder::new(Keep::All);
         recorder.add_thread("main");
         recorder.add_thread("netpoll-w1");
-        let spawn = WorldEvent::Spawn {
-            thread: ThreadId(1),
-        };
+        let spawn = WorldEvent::Spawn { thread: ThreadId(1) };
         recorder.record(90_500, ThreadId::MAIN, spawn.into());
         recorder.record(119_000, ThreadId(1), Event::Run { g: 7 }.into());
-        let wait = Event::Slot {
-            fd: 4,
-            mode: Mode::Read,
-            from: SlotState::Nil,
-            to: SlotState::Wait,
-        };
+        let wait =
+            Event::Slot { fd: 4, mode: Mode::Read, from: SlotState::Nil, to: SlotState::Wait };
         recorder.record(120_000, ThreadId(1), wait.into());
-        let edge = WorldEvent::Edge {
-            fd: 4,
-            ready: libc::EPOLLIN as u32,
-        };
+        let edge = WorldEvent::Edge { fd: 4, ready: libc::EPOLLIN as u32 };
         recorder.record(1_120_000, ThreadId::KERNEL, edge.into());
         let expected = "\
 # time since the start of the clock, thread, goroutine, what happened

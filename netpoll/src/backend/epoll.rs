@@ -89,20 +89,13 @@ impl<P: Platform> Epoll<P> {
     pub fn new(kernel: &P::Kernel) -> Result<Epoll<P>, Errno> {
         let epfd = kernel.epoll_create1()?;
         let eventfd = kernel.eventfd().inspect_err(|_| close(kernel, epfd))?;
-        let event = EpollEvent {
-            events: IN,
-            data: BREAK,
-        };
+        let event = EpollEvent { events: IN, data: BREAK };
         if let Err(errno) = kernel.epoll_add(epfd, eventfd, event) {
             close(kernel, eventfd);
             close(kernel, epfd);
             return Err(errno);
         }
-        Ok(Epoll {
-            epfd,
-            eventfd,
-            wake_sig: P::AtomicU32::new(0),
-        })
+        Ok(Epoll { epfd, eventfd, wake_sig: P::AtomicU32::new(0) })
     }
 
     /// Registers `fd` for its life.
@@ -111,14 +104,7 @@ impl<P: Platform> Epoll<P> {
     /// `EPERM` for a file that cannot be polled, `ENOSPC` and `ENOMEM` when the kernel has no room.
     pub fn open(&self, kernel: &P::Kernel, fd: RawFd, data: u64) -> Result<(), Errno> {
         assert_ne!(data, BREAK, "S31: fd {fd} would look like a break");
-        kernel.epoll_add(
-            self.epfd,
-            fd,
-            EpollEvent {
-                events: IN | OUT | PRI | RDHUP | ET,
-                data,
-            },
-        )
+        kernel.epoll_add(self.epfd, fd, EpollEvent { events: IN | OUT | PRI | RDHUP | ET, data })
     }
 
     /// Deregisters `fd`.
@@ -151,11 +137,7 @@ impl<P: Platform> Epoll<P> {
                 continue;
             }
             if item.data == BREAK {
-                assert_eq!(
-                    item.events, IN,
-                    "the break channel reports {:#x}",
-                    item.events
-                );
+                assert_eq!(item.events, IN, "the break channel reports {:#x}", item.events);
                 if timeout != 0 {
                     self.drain(kernel);
                 }
@@ -183,10 +165,7 @@ impl<P: Platform> Epoll<P> {
     /// # Panics
     /// When the channel cannot be written for a reason that no correct program meets.
     pub fn wake(&self, kernel: &P::Kernel) {
-        let sent = self
-            .wake_sig
-            .compare_exchange(0, 1, AcqRel, Acquire)
-            .is_ok();
+        let sent = self.wake_sig.compare_exchange(0, 1, AcqRel, Acquire).is_ok();
         kernel.trace(Event::Break { sent });
         if !sent {
             return;
@@ -241,9 +220,7 @@ mod tests {
     #[test]
     fn hang_up_and_error_wake_both_directions() {
         let both = |events| {
-            let Readiness {
-                read, write, error, ..
-            } = readiness(events);
+            let Readiness { read, write, error, .. } = readiness(events);
             (read, write, error)
         };
         assert_eq!(both(IN), (true, false, false));
@@ -251,11 +228,7 @@ mod tests {
         assert_eq!(both(OUT), (false, true, false));
         assert_eq!(both(HUP), (true, true, false));
         assert_eq!(both(ERR), (true, true, true));
-        assert_eq!(
-            both(ERR | HUP),
-            (true, true, false),
-            "an error with company is no sole error"
-        );
+        assert_eq!(both(ERR | HUP), (true, true, false), "an error with company is no sole error");
         assert_eq!(both(0), (false, false, false));
     }
 

@@ -140,8 +140,7 @@ impl<P: Platform> File<P> {
     }
 
     fn lock(&self, mode: Mode) -> io::Result<Locked<'_, P>> {
-        self.mutex
-            .lock(mode, WaitReason::FdLock(self.number, mode))?;
+        self.mutex.lock(mode, WaitReason::FdLock(self.number, mode))?;
         Ok(Locked { file: self, mode })
     }
 
@@ -276,11 +275,7 @@ impl<P: Platform> File<P> {
         self.shared.netpoll.close(self.kernel(), self.pd);
         if self.keep.load(Acquire) == 0 {
             // Not retried on EINTR: the number is free whatever the result (S15).
-            let errno = self
-                .kernel()
-                .close(self.number)
-                .err()
-                .map_or(0, |errno| errno.0);
+            let errno = self.kernel().close(self.number).err().map_or(0, |errno| errno.0);
             self.close_result.store(errno.cast_unsigned(), Release);
         }
         self.closed.release();
@@ -314,8 +309,7 @@ impl<P: Platform> Descriptor for File<P> {
             self.wait_for_edge(Mode::Read)?;
         }
         let read = self.retry(Mode::Read, |kernel, fd| kernel.read(fd, buf))?;
-        self.drained
-            .store(u32::from(0 < read && read < length), Relaxed);
+        self.drained.store(u32::from(0 < read && read < length), Relaxed);
         drop(locked);
         self.spend(Mode::Read);
         Ok(read)
@@ -348,11 +342,7 @@ impl<P: Platform> Descriptor for File<P> {
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
-            assert!(
-                written <= part.len(),
-                "the kernel wrote {written} of {} bytes",
-                part.len()
-            );
+            assert!(written <= part.len(), "the kernel wrote {written} of {} bytes", part.len());
             buf = &buf[written..];
         }
         drop(locked);
@@ -400,9 +390,7 @@ impl<P: Platform> Descriptor for File<P> {
             // Saturates: a time that far ahead never comes (golang/go#14431).
             Some(at) => i64::try_from(at).unwrap_or(i64::MAX),
         };
-        let released = self
-            .pd()
-            .set_deadline(self.kernel(), &*self.shared, which, at);
+        let released = self.pd().set_deadline(self.kernel(), &*self.shared, which, at);
         self.shared.release_from_here(released);
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! * [`mutex`] — references, direction locks and the closed flag in one word;
 //! * [`sema`] — the semaphore that its waiters sleep on;
-//! * [`file`] — the descriptor and its operations; [`setup`] — listen, connect, adopt.
+//! * `file` — the descriptor and its operations; [`setup`] — listen, connect, adopt.
 
 pub mod file;
 pub mod mutex;

@@ -31,19 +31,10 @@ const FIELD_BITS: u32 = 20;
 const FIELD: u64 = (1 << FIELD_BITS) - 1;
 const REFS_SHIFT: u32 = 3;
 const REF: u64 = 1 << REFS_SHIFT;
-const READ: Direction = Direction {
-    lock: 1 << 1,
-    wait_shift: REFS_SHIFT + FIELD_BITS,
-};
-const WRITE: Direction = Direction {
-    lock: 1 << 2,
-    wait_shift: REFS_SHIFT + 2 * FIELD_BITS,
-};
+const READ: Direction = Direction { lock: 1 << 1, wait_shift: REFS_SHIFT + FIELD_BITS };
+const WRITE: Direction = Direction { lock: 1 << 2, wait_shift: REFS_SHIFT + 2 * FIELD_BITS };
 
-const _: () = assert!(
-    WRITE.wait_shift + FIELD_BITS < 64,
-    "the fields fit into the word"
-);
+const _: () = assert!(WRITE.wait_shift + FIELD_BITS < 64, "the fields fit into the word");
 const _: () = assert!(
     (CLOSED | READ.lock | WRITE.lock) & (FIELD << REFS_SHIFT) == 0,
     "the flags do not overlap the reference count"
@@ -103,10 +94,7 @@ impl Word {
     }
 
     fn without_ref(self) -> Word {
-        assert!(
-            self.refs() > 0,
-            "S26: a reference to a descriptor is dropped twice: {self:?}"
-        );
+        assert!(self.refs() > 0, "S26: a reference to a descriptor is dropped twice: {self:?}");
         Word(self.0 - REF)
     }
 
@@ -136,10 +124,7 @@ impl Word {
 
     /// The word after, and whether a waiter was subtracted.
     fn unlock(self, direction: Direction) -> (Word, bool) {
-        assert!(
-            self.0 & direction.lock != 0,
-            "S26: an unlocked descriptor is unlocked: {self:?}"
-        );
+        assert!(self.0 & direction.lock != 0, "S26: an unlocked descriptor is unlocked: {self:?}");
         let word = Word(self.without_ref().0 & !direction.lock);
         if word.waiters(direction) == 0 {
             return (word, false);
@@ -179,11 +164,7 @@ pub struct FdMutex<P: Primitives> {
 impl<P: Primitives> FdMutex<P> {
     /// Open, unlocked, unreferenced.
     pub fn new() -> FdMutex<P> {
-        FdMutex {
-            word: P::AtomicU64::new(0),
-            readers: Sema::new(0),
-            writers: Sema::new(0),
-        }
+        FdMutex { word: P::AtomicU64::new(0), readers: Sema::new(0), writers: Sema::new(0) }
     }
 
     /// The only CAS loop: returns the word before and what the step said.
@@ -329,10 +310,7 @@ mod tests {
         );
         let (after, woken) = word.unlock(READ);
         assert!(woken);
-        assert_eq!(
-            (after.waiters(READ), after.waiters(WRITE), after.refs()),
-            (2, 5, 1)
-        );
+        assert_eq!((after.waiters(READ), after.waiters(WRITE), after.refs()), (2, 5, 1));
         assert_eq!(after.0 & READ.lock, 0);
         assert_ne!(after.0 & WRITE.lock, 0);
     }
@@ -343,9 +321,8 @@ mod tests {
         let mutex = FdMutex::<Os>::new();
         assert_eq!(mutex.lock(Mode::Read, WHY), Ok(()));
         std::thread::scope(|scope| {
-            let waiters: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| mutex.lock(Mode::Read, WHY)))
-                .collect();
+            let waiters: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| mutex.lock(Mode::Read, WHY))).collect();
             while Word(mutex.word.load(Acquire)).waiters(READ) < 4 {
                 std::thread::yield_now();
             }

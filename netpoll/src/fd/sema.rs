@@ -27,12 +27,7 @@ impl<P: Primitives> std::fmt::Debug for Sema<P> {
 impl<P: Primitives> Sema<P> {
     /// A semaphore with `permits`.
     pub fn new(permits: u64) -> Sema<P> {
-        Sema {
-            state: P::Mutex::new(State {
-                permits,
-                waiters: VecDeque::new(),
-            }),
-        }
+        Sema { state: P::Mutex::new(State { permits, waiters: VecDeque::new() }) }
     }
 
     /// Takes a permit; waits for one if need be.
@@ -63,10 +58,7 @@ impl<P: Primitives> Sema<P> {
         };
         if let Some(waiter) = waiter {
             let ended = waiter.unpark();
-            assert!(
-                ended,
-                "S28: a semaphore's waiter was woken by somebody else"
-            );
+            assert!(ended, "S28: a semaphore's waiter was woken by somebody else");
         }
     }
 }

@@ -86,11 +86,7 @@ fn wait_connected<P: Platform>(file: &Arc<File<P>>) -> io::Result<()> {
     loop {
         if let Err(error) = file.wait_for_edge(Mode::Write) {
             let timeout = error == crate::poll::PollError::Timeout;
-            return Err(if timeout {
-                timeout_error()
-            } else {
-                error.into()
-            });
+            return Err(if timeout { timeout_error() } else { error.into() });
         }
         match Errno(kernel.getsockopt(number, libc::SOL_SOCKET, libc::SO_ERROR)?) {
             Errno::EISCONN => return Ok(()),

@@ -23,11 +23,7 @@ pub(super) struct Packet<T> {
 
 impl<T> Packet<T> {
     pub(super) fn new(scope: Option<Arc<Scoped>>) -> Packet<T> {
-        Packet {
-            done: RawWaitGroup::new(1),
-            result: Mutex::new(None),
-            scope,
-        }
+        Packet { done: RawWaitGroup::new(1), result: Mutex::new(None), scope }
     }
 
     /// The result, once. The goroutine must be done.
@@ -115,10 +111,7 @@ pub(super) fn body<F, T, A>(f: F, packet: Arc<Packet<T>>, after: A) -> impl FnOn
 where
     F: FnOnce() -> T,
 {
-    let finish = Finish {
-        packet: Some(packet),
-        _after: after,
-    };
+    let finish = Finish { packet: Some(packet), _after: after };
     let body = Body { f, finish };
     move || body.run()
 }

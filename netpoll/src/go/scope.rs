@@ -128,11 +128,7 @@ impl<'scope> Scope<'scope, '_> {
         let body = packet::body(f, Arc::clone(&packet), running);
         let name = builder.name.clone();
         runtime.spawn(builder.task(erase(Box::new(body))))?;
-        Ok(ScopedJoinHandle {
-            packet,
-            name,
-            _scope: PhantomData,
-        })
+        Ok(ScopedJoinHandle { packet, name, _scope: PhantomData })
     }
 }
 
@@ -189,9 +185,7 @@ impl<T> ScopedJoinHandle<'_, T> {
 
 impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScopedJoinHandle")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("ScopedJoinHandle").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

@@ -40,27 +40,14 @@ fn readable(addr: usize) -> bool {
 fn every_address_of_a_slot_leads_to_it_and_no_other_address_does() {
     let arena = arena(LEN_MIN, Guards::Marks);
     let probe = 0;
-    assert_eq!(
-        arena.slot_of(ptr::from_ref(&probe).addr()),
-        None,
-        "nothing is reserved yet"
-    );
+    assert_eq!(arena.slot_of(ptr::from_ref(&probe).addr()), None, "nothing is reserved yet");
     assert_eq!(arena.slot_of(0), None);
     let stacks = [20 << 10, 256 << 10, 20 << 10].map(|bytes| arena.stack(size(bytes)).unwrap());
     for stack in &stacks {
         let extent = stack.extent();
         let start = extent.top - extent.size() - guard_len();
-        let slot = Slot {
-            start,
-            top: extent.top,
-        };
-        for addr in [
-            start,
-            start + 1,
-            slot.floor(),
-            extent.top - 16,
-            extent.top - 1,
-        ] {
+        let slot = Slot { start, top: extent.top };
+        for addr in [start, start + 1, slot.floor(), extent.top - 16, extent.top - 1] {
             assert_eq!(arena.slot_of(addr), Some(slot));
         }
         assert_ne!(arena.slot_of(start - 1), Some(slot));
@@ -68,10 +55,7 @@ fn every_address_of_a_slot_leads_to_it_and_no_other_address_does() {
         assert!(!readable(start) && !readable(slot.floor() - 1), "A4");
         assert!(readable(slot.floor()) && readable(extent.top - 1), "A2");
     }
-    assert_eq!(
-        stacks[0].extent().top + guard_len() + (20 << 10),
-        stacks[2].extent().top
-    );
+    assert_eq!(stacks[0].extent().top + guard_len() + (20 << 10), stacks[2].extent().top);
 
     let base = arena.base.load(Acquire);
     assert_eq!(arena.slot_of(base - 1), None);
@@ -80,11 +64,7 @@ fn every_address_of_a_slot_leads_to_it_and_no_other_address_does() {
     let slot_len = guard_len() + (256 << 10);
     let rest = REGION_LEN % slot_len;
     assert!(rest > 0);
-    assert_eq!(
-        arena.slot_of(base + 2 * REGION_LEN - 1),
-        None,
-        "the rest of a region is no slot"
-    );
+    assert_eq!(arena.slot_of(base + 2 * REGION_LEN - 1), None, "the rest of a region is no slot");
     assert!(arena.slot_of(base + 2 * REGION_LEN - rest - 1).is_some());
     assert_eq!(arena.slot_of(ptr::from_ref(&probe).addr()), None);
 }
@@ -103,11 +83,7 @@ fn a_stack_that_was_given_back_is_the_next_one_of_its_size() {
     assert_eq!(again.extent(), extent);
 
     std::mem::forget(again);
-    assert_ne!(
-        arena.stack(small).unwrap().extent(),
-        extent,
-        "a leaked stack is not reused"
-    );
+    assert_ne!(arena.stack(small).unwrap().extent(), extent, "a leaked stack is not reused");
 }
 
 #[test]
@@ -116,12 +92,7 @@ fn only_a_stack_that_was_used_deeply_is_trimmed_when_it_comes_back() {
     let arena = arena(LEN_MIN, Guards::Marks);
     let size = size(32 << 20); // too large to be kept warm
     let page = memory::page_size();
-    for (depth, left) in [
-        (page, page),
-        (KEPT, KEPT),
-        (KEPT + page, KEPT),
-        (9 << 20, KEPT),
-    ] {
+    for (depth, left) in [(page, page), (KEPT, KEPT), (KEPT + page, KEPT), (9 << 20, KEPT)] {
         let stack = arena.stack(size).unwrap();
         touch(&stack, depth);
         assert_eq!(stack.used(), depth);
@@ -129,10 +100,7 @@ fn only_a_stack_that_was_used_deeply_is_trimmed_when_it_comes_back() {
         let again = arena.stack(size).unwrap();
         assert_eq!(again.used(), left, "after {depth} bytes were used");
         let extent = again.extent();
-        assert!(
-            !readable(extent.top - extent.size() - 1),
-            "A4: a guard survives the trimming"
-        );
+        assert!(!readable(extent.top - extent.size() - 1), "A4: a guard survives the trimming");
     }
 }
 
@@ -144,14 +112,8 @@ fn a_few_free_stacks_keep_their_memory_and_a_burst_of_them_gives_it_back() {
     let extents: Vec<Extent> = stacks.iter().map(Stack::extent).collect();
     stacks.iter().for_each(|stack| touch(stack, 100 << 10));
     drop(stacks);
-    let warm = extents
-        .iter()
-        .filter(|extent| extent.used() == 100 << 10)
-        .count();
-    let trimmed = extents
-        .iter()
-        .filter(|extent| extent.used() == 16 << 10)
-        .count();
+    let warm = extents.iter().filter(|extent| extent.used() == 100 << 10).count();
+    let trimmed = extents.iter().filter(|extent| extent.used() == 16 << 10).count();
     assert_eq!((warm, trimmed), (16, 24));
 }
 
@@ -172,22 +134,14 @@ fn exhaustion_is_an_error_that_says_what_there_is_and_what_to_do() {
          (Builder::stack_size), or raise the limit on address space (ulimit -v)"
     );
     drop(large);
-    assert!(
-        arena.stack(size(StackSize::MAX)).is_ok(),
-        "what was given back can be had again"
-    );
+    assert!(arena.stack(size(StackSize::MAX)).is_ok(), "what was given back can be had again");
 }
 
 #[test]
 fn an_arena_that_cannot_reserve_its_least_is_an_error() {
-    let error = arena(LEN_MIN / 2, Guards::Marks)
-        .stack(size(StackSize::MIN))
-        .unwrap_err();
+    let error = arena(LEN_MIN / 2, Guards::Marks).stack(size(StackSize::MIN)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
-    assert!(
-        error.to_string().starts_with("cannot reserve even 2 GiB"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("cannot reserve even 2 GiB"), "{error}");
 }
 
 #[test]
@@ -243,18 +197,12 @@ fn too_many_guards_without_marks_are_an_error_that_names_the_limit() {
                     assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
                     eprintln!("{error}");
                     drop(stacks.pop());
-                    assert!(
-                        arena.stack(size).is_ok(),
-                        "what was given back can be had again"
-                    );
+                    assert!(arena.stack(size).is_ok(), "what was given back can be had again");
                     exit(0);
                 }
             }
         }
-        eprintln!(
-            "skipped: this system allows more than {} mappings",
-            2 * stacks.len()
-        );
+        eprintln!("skipped: this system allows more than {} mappings", 2 * stacks.len());
         exit(0);
     }
     let output = run_child(NAME);
@@ -264,12 +212,7 @@ fn too_many_guards_without_marks_are_an_error_that_names_the_limit() {
         eprintln!("{errors}");
         return;
     }
-    for words in [
-        "ENOMEM; there are ",
-        " of 16 KiB, and",
-        "vm.max_map_count",
-        "Linux 6.13",
-    ] {
+    for words in ["ENOMEM; there are ", " of 16 KiB, and", "vm.max_map_count", "Linux 6.13"] {
         assert!(errors.contains(words), "{words:?} is not in {errors}");
     }
 }
@@ -301,12 +244,7 @@ fn threads_never_get_the_same_stack() {
         }
     });
     let made: usize = arena.books().classes.iter().map(|class| class.made).sum();
-    let free: usize = arena
-        .books()
-        .classes
-        .iter()
-        .map(|class| class.free.len())
-        .sum();
+    let free: usize = arena.books().classes.iter().map(|class| class.free.len()).sum();
     assert_eq!(made, free, "A3: all of them came back");
     assert!(made <= 24);
 }

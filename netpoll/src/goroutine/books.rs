@@ -36,11 +36,7 @@ pub(super) struct Class {
 
 impl Books {
     pub(super) const fn new(guards: Guards) -> Books {
-        Books {
-            regions_used: 0,
-            guards,
-            classes: Vec::new(),
-        }
+        Books { regions_used: 0, guards, classes: Vec::new() }
     }
 
     /// Puts a stack into the free list as it is, if the list is short enough.
@@ -57,10 +53,7 @@ impl Books {
     pub(super) fn put(&mut self, extent: Extent) {
         let class = self.class(extent.usable);
         let class = &mut self.classes[class];
-        debug_assert!(
-            class.free.len() < class.made,
-            "A3: more free slots than were made"
-        );
+        debug_assert!(class.free.len() < class.made, "A3: more free slots than were made");
         class.free.push(extent.top);
     }
 
@@ -68,13 +61,7 @@ impl Books {
     pub(super) fn class(&mut self, usable: usize) -> usize {
         let found = self.classes.iter().position(|class| class.usable == usable);
         found.unwrap_or_else(|| {
-            self.classes.push(Class {
-                usable,
-                free: Vec::new(),
-                made: 0,
-                next: 0,
-                end: 0,
-            });
+            self.classes.push(Class { usable, free: Vec::new(), made: 0, next: 0, end: 0 });
             self.classes.len() - 1
         })
     }

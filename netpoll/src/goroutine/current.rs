@@ -53,10 +53,7 @@ fn header() -> Option<OwnHeader> {
     // SAFETY: code runs on this slot's stack, so it is usable, and the code is ours (H3). The
     // callers above use it only while their own frames on that stack exist.
     let header = unsafe { Header::at_top(slot.top) };
-    Some(OwnHeader {
-        header,
-        not_send: std::marker::PhantomData,
-    })
+    Some(OwnHeader { header, not_send: std::marker::PhantomData })
 }
 
 /// An address inside the current frame. It is the register where we know its name: AddressSanitizer

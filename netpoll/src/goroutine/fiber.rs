@@ -78,11 +78,7 @@ impl Fiber {
             body();
             std::mem::forget(bomb);
         });
-        Fiber {
-            coroutine: ManuallyDrop::new(coroutine),
-            owner: 0,
-            extent,
-        }
+        Fiber { coroutine: ManuallyDrop::new(coroutine), owner: 0, extent }
     }
 
     /// Runs it until it suspends or ends.
@@ -139,10 +135,7 @@ impl Fiber {
     /// When it is not done.
     #[must_use]
     pub fn into_stack(self) -> Stack {
-        assert!(
-            self.is_done(),
-            "only a fiber that is done can give its stack away"
-        );
+        assert!(self.is_done(), "only a fiber that is done can give its stack away");
         let mut fiber = ManuallyDrop::new(self);
         // SAFETY: the fiber is forgotten, so nobody uses this field again.
         let coroutine = unsafe { ManuallyDrop::take(&mut fiber.coroutine) };

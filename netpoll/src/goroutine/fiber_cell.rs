@@ -88,17 +88,13 @@ impl FiberCell {
         let pinned = fiber.is_started() && !fiber.is_done();
         let thread = thread_number();
         if let Err(found) = self.hold(EMPTY, thread) {
-            panic!(
-                "C1: thread #{thread} puts a fiber into a cell that holds {}",
-                text(found)
-            );
+            panic!("C1: thread #{thread} puts a fiber into a cell that holds {}", text(found));
         }
         self.top.store(fiber.extent().top, Relaxed);
         let owner = fiber.owner();
         // SAFETY: the word is `HELD` by this thread (C1).
         unsafe { *self.fiber.get() = Some(fiber) };
-        self.word
-            .store(if pinned { of(PINNED, owner) } else { LOOSE }, Release);
+        self.word.store(if pinned { of(PINNED, owner) } else { LOOSE }, Release);
     }
 
     /// Runs the fiber until it suspends or ends. A fiber that is done stays until it is taken.
@@ -165,27 +161,19 @@ impl FiberCell {
     pub fn extent(&self) -> Option<Extent> {
         let top = self.top.load(Relaxed);
         let slot = arena::slot_of(top.checked_sub(1)?)?;
-        Some(Extent {
-            top: slot.top,
-            usable: slot.usable(),
-        })
+        Some(Extent { top: slot.top, usable: slot.usable() })
     }
 
     /// From `state`, which belongs to no thread, to `HELD`.
     fn hold(&self, state: u64, thread: u64) -> Result<(), u64> {
         let held = of(HELD, thread);
-        self.word
-            .compare_exchange(state, held, Acquire, Relaxed)
-            .map(drop)
+        self.word.compare_exchange(state, held, Acquire, Relaxed).map(drop)
     }
 }
 
 #[cold]
 fn refuse_resume(thread: u64, found: u64) -> ! {
-    panic!(
-        "C1: thread #{thread} resumes a fiber in a cell that holds {}",
-        text(found)
-    );
+    panic!("C1: thread #{thread} resumes a fiber in a cell that holds {}", text(found));
 }
 
 impl Default for FiberCell {

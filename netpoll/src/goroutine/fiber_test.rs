@@ -15,10 +15,7 @@ const YIELD: Resumed = Resumed::Suspended(Commit::Yield);
 fn ignore(_: Resumed) {}
 
 fn park(ticket: u64) -> Commit {
-    Commit::Park {
-        ticket,
-        why: crate::trace::WaitReason::Sleep,
-    }
+    Commit::Park { ticket, why: crate::trace::WaitReason::Sleep }
 }
 
 fn current_g() -> Option<u32> {
@@ -43,11 +40,7 @@ fn a_fiber_runs_suspends_with_its_commit_and_ends() {
     });
     assert!(!fiber.is_started() && !fiber.is_done());
     assert_eq!(fiber.resume(), YIELD);
-    assert_eq!(
-        current_g(),
-        None,
-        "the resumer's stack is not a goroutine's"
-    );
+    assert_eq!(current_g(), None, "the resumer's stack is not a goroutine's");
     assert_eq!(fiber.resume(), Resumed::Suspended(park(3)));
     assert_eq!(fiber.resume(), Resumed::Done);
     assert!(fiber.is_done());
@@ -170,10 +163,7 @@ fn dropping_a_fiber_drops_its_body_unless_it_is_suspended() {
     let flag = Flag(Arc::clone(&dropped));
     let unstarted = fiber(1, move || drop(flag));
     drop(unstarted);
-    assert!(
-        dropped.swap(false, Ordering::Relaxed),
-        "the body of an unstarted fiber is dropped"
-    );
+    assert!(dropped.swap(false, Ordering::Relaxed), "the body of an unstarted fiber is dropped");
 
     let flag = Flag(Arc::clone(&dropped));
     let mut suspended = fiber(2, move || {
@@ -182,10 +172,7 @@ fn dropping_a_fiber_drops_its_body_unless_it_is_suspended() {
     });
     assert_eq!(suspended.resume(), YIELD);
     drop(suspended);
-    assert!(
-        !dropped.load(Ordering::Relaxed),
-        "F3: a suspended fiber is leaked"
-    );
+    assert!(!dropped.load(Ordering::Relaxed), "F3: a suspended fiber is leaked");
 }
 
 #[test]
@@ -200,10 +187,7 @@ fn a_panic_is_caught_inside_a_fiber_and_its_frames_are_in_the_backtrace() {
     let (inner, seen) = (Arc::clone(&trace), Arc::clone(&caught));
     let mut fiber = fiber(1, move || {
         let result = panic::catch_unwind(AssertUnwindSafe(|| a_frame_of_the_goroutine(&inner)));
-        seen.store(
-            result.is_err_and(|payload| payload.is::<i32>()),
-            Ordering::Relaxed,
-        );
+        seen.store(result.is_err_and(|payload| payload.is::<i32>()), Ordering::Relaxed);
         suspend(Commit::Yield);
     });
     assert_eq!(fiber.resume(), YIELD);
@@ -211,11 +195,7 @@ fn a_panic_is_caught_inside_a_fiber_and_its_frames_are_in_the_backtrace() {
     assert_eq!(fiber.resume(), Resumed::Done);
     let trace = trace.lock().unwrap();
     // The fiber's own, its root, and one of the thread that resumed it.
-    let frames = [
-        "a_frame_of_the_goroutine",
-        "init_trampoline",
-        "__rust_begin_short_backtrace",
-    ];
+    let frames = ["a_frame_of_the_goroutine", "init_trampoline", "__rust_begin_short_backtrace"];
     for frame in frames {
         assert!(trace.contains(frame), "{frame} is not in\n{trace}");
     }
@@ -231,10 +211,7 @@ fn a_panic_that_leaves_the_body_ends_the_process() {
     let output = run_child(NAME);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{errors}");
-    assert!(
-        errors.contains("on purpose") && errors.contains("netpoll: F4"),
-        "{errors}"
-    );
+    assert!(errors.contains("on purpose") && errors.contains("netpoll: F4"), "{errors}");
 }
 
 #[test]
@@ -276,10 +253,7 @@ fn a_cell_refuses_what_would_be_unsound() {
     assert_eq!(cell.resume(), YIELD);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for text in [
-                panic_text(|| ignore(cell.resume())),
-                panic_text(|| drop(cell.take())),
-            ] {
+            for text in [panic_text(|| ignore(cell.resume())), panic_text(|| drop(cell.take()))] {
                 assert!(text.contains("a fiber that thread #"), "{text}");
             }
         });
@@ -317,15 +291,8 @@ fn of_several_threads_that_resume_a_cell_exactly_one_does() {
                 let quiet = AssertUnwindSafe(|| cell.resume() == YIELD);
                 panic::catch_unwind(quiet).unwrap_or(false)
             };
-            let threads = [
-                scope.spawn(resume),
-                scope.spawn(resume),
-                scope.spawn(resume),
-            ];
-            threads
-                .map(|thread| usize::from(thread.join().unwrap()))
-                .iter()
-                .sum::<usize>()
+            let threads = [scope.spawn(resume), scope.spawn(resume), scope.spawn(resume)];
+            threads.map(|thread| usize::from(thread.join().unwrap())).iter().sum::<usize>()
         });
         assert_eq!((won, runs.try_iter().count()), (1, 1));
     }

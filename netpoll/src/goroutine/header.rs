@@ -76,10 +76,7 @@ impl Header {
     /// # Safety
     /// The caller owns the stack, nothing runs on it, and the header is not live (H2).
     pub(super) unsafe fn enter(&self, facts: Facts) {
-        debug_assert!(
-            self.facts().is_none(),
-            "H2: a stack was given to two goroutines"
-        );
+        debug_assert!(self.facts().is_none(), "H2: a stack was given to two goroutines");
         self.yielder.set(ptr::null());
         // SAFETY: nobody else looks at it (H2), and there is no value in it to lose (H1).
         unsafe { self.facts.get().write(MaybeUninit::new(facts)) };
@@ -129,8 +126,6 @@ impl Header {
 impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.facts().map(|facts| facts.id);
-        f.debug_struct("Header")
-            .field("id", &id)
-            .finish_non_exhaustive()
+        f.debug_struct("Header").field("id", &id).finish_non_exhaustive()
     }
 }

@@ -146,9 +146,7 @@ fn report(slot: Slot) {
 /// # Safety
 /// The arguments are those of a handler that has not returned.
 unsafe fn chain(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let before = BEFORE
-        .get()
-        .map(|before| before[usize::from(signal != SIGNALS[0])]);
+    let before = BEFORE.get().map(|before| before[usize::from(signal != SIGNALS[0])]);
     match before {
         Some(before)
             if before.sa_sigaction != libc::SIG_DFL && before.sa_sigaction != libc::SIG_IGN =>
@@ -189,10 +187,7 @@ struct Line {
 
 impl Default for Line {
     fn default() -> Line {
-        Line {
-            bytes: [0; Line::LEN_MAX],
-            len: 0,
-        }
+        Line { bytes: [0; Line::LEN_MAX], len: 0 }
     }
 }
 

@@ -30,10 +30,7 @@ impl StackSize {
     /// `InvalidInput` when it is below [`MIN`](StackSize::MIN) or above [`MAX`](StackSize::MAX).
     pub fn new(bytes: usize) -> io::Result<StackSize> {
         if !(StackSize::MIN..=StackSize::MAX).contains(&bytes) {
-            let (min, max) = (
-                StackSize::text(StackSize::MIN),
-                StackSize::text(StackSize::MAX),
-            );
+            let (min, max) = (StackSize::text(StackSize::MIN), StackSize::text(StackSize::MAX));
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!("a goroutine stack of {bytes} bytes: it must have {min} to {max}"),
@@ -102,10 +99,7 @@ impl Stack {
     /// Where it is: for those who want to know later how much of it was used.
     #[must_use]
     pub fn extent(&self) -> Extent {
-        Extent {
-            top: self.top,
-            usable: self.usable,
-        }
+        Extent { top: self.top, usable: self.usable }
     }
 
     /// Bytes from the top down to the deepest page that was touched. See [`Extent::used`].
@@ -131,12 +125,7 @@ impl Drop for Stack {
 
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Stack({} at {:#x})",
-            StackSize::text(self.usable),
-            self.top - self.usable
-        )
+        write!(f, "Stack({} at {:#x})", StackSize::text(self.usable), self.top - self.usable)
     }
 }
 
@@ -149,10 +138,7 @@ unsafe impl corosensei::stack::Stack for Stack {
     }
 
     fn limit(&self) -> corosensei::stack::StackPointer {
-        let slot = self
-            .arena
-            .slot_of(self.top - 1)
-            .expect("A2: a stack is in a slot");
+        let slot = self.arena.slot_of(self.top - 1).expect("A2: a stack is in a slot");
         corosensei::stack::StackPointer::new(slot.start).expect("A1: the arena is not at address 0")
     }
 }
@@ -270,10 +256,7 @@ mod tests {
         let extent = stack.extent();
         let slot = arena::slot_of(extent.top - 1).unwrap();
         assert_eq!((slot.top, slot.usable()), (extent.top, extent.size()));
-        assert_eq!(
-            extent.size(),
-            100_000usize.next_multiple_of(memory::page_size())
-        );
+        assert_eq!(extent.size(), 100_000usize.next_multiple_of(memory::page_size()));
         assert_eq!(arena::slot_of(slot.start), Some(slot));
     }
 }

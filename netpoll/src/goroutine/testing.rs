@@ -57,10 +57,7 @@ impl RuntimeOps for Nobody {
 
 /// Goroutine `g` of a runtime that is only pointed at.
 pub(super) fn current(g: u32) -> Current {
-    Current {
-        runtime: Arc::new(Nobody),
-        g,
-    }
+    Current { runtime: Arc::new(Nobody), g }
 }
 
 /// Fiber `g` on a default stack.

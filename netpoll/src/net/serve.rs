@@ -55,7 +55,9 @@ impl TcpListener {
                 Err(error) => return Err(error),
             };
             let handler = Arc::clone(&handler);
-            let started = GoBuilder::new().spawn_on(&*runtime, move || handler(stream, peer));
+            let name = format!("conn {peer}");
+            let started =
+                GoBuilder::new().name(name).spawn_on(&*runtime, move || handler(stream, peer));
             match started {
                 Ok(_detached) => backoff.reset(),
                 // The stream has gone with the closure.
@@ -106,10 +108,7 @@ impl Backoff {
     fn wait(&mut self, why: &str) {
         let delay = self.next_delay();
         // Not `eprintln!`: a closed standard error must not end a server.
-        let _ = writeln!(
-            io::stderr(),
-            "netpoll: accept: {why}; retrying in {delay:?}"
-        );
+        let _ = writeln!(io::stderr(), "netpoll: accept: {why}; retrying in {delay:?}");
         sleep(delay);
     }
 }

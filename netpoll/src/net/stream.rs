@@ -72,10 +72,7 @@ impl TcpStream {
 
     /// The stream of a descriptor that nobody else has.
     pub(crate) fn new(descriptor: Arc<dyn Descriptor>) -> TcpStream {
-        TcpStream(Arc::new(Inner {
-            descriptor,
-            timeouts: Timeouts::new(),
-        }))
+        TcpStream(Arc::new(Inner { descriptor, timeouts: Timeouts::new() }))
     }
 
     /// Another handle to the same connection. It shares everything, deadlines and timeouts included, and

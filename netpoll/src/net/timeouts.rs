@@ -74,10 +74,7 @@ struct Direction {
 
 impl Direction {
     fn new() -> Direction {
-        Direction {
-            limits: OsMutex::new(Limits::default()),
-            limited: AtomicBool::new(false),
-        }
+        Direction { limits: OsMutex::new(Limits::default()), limited: AtomicBool::new(false) }
     }
 
     fn effective(&self) -> Option<u64> {
@@ -93,10 +90,7 @@ pub(super) struct Timeouts {
 
 impl Timeouts {
     pub(super) fn new() -> Timeouts {
-        Timeouts {
-            read: Direction::new(),
-            write: Direction::new(),
-        }
+        Timeouts { read: Direction::new(), write: Direction::new() }
     }
 
     /// An operation starts. To be called before each.
@@ -222,10 +216,7 @@ mod tests {
     #[test]
     fn the_earlier_of_timeout_and_deadline_wins() {
         let at = |deadline, timeout, now| {
-            let mut limits = Limits {
-                deadline,
-                ..Limits::default()
-            };
+            let mut limits = Limits { deadline, ..Limits::default() };
             limits.set_timeout(timeout);
             limits.start(now);
             limits.effective()
@@ -242,9 +233,7 @@ mod tests {
     fn without_a_timeout_operations_do_not_touch_the_descriptor() {
         let (descriptor, timeouts) = (FakeDescriptor::new(), Timeouts::new());
         timeouts.start(&*descriptor, Mode::Read).unwrap();
-        timeouts
-            .set_timeout(&*descriptor, Mode::Write, Some(SECOND))
-            .unwrap();
+        timeouts.set_timeout(&*descriptor, Mode::Write, Some(SECOND)).unwrap();
         timeouts.start(&*descriptor, Mode::Read).unwrap();
         assert_eq!(descriptor.deadlines(), []);
     }
@@ -253,22 +242,14 @@ mod tests {
     fn each_operation_has_a_fresh_timeout_and_removing_it_restores_the_deadline() {
         let (descriptor, timeouts) = (FakeDescriptor::new(), Timeouts::new());
         let far = 1 << 60;
-        timeouts
-            .set_deadline(&*descriptor, Deadlines::Both, Some(far))
-            .unwrap();
-        timeouts
-            .set_timeout(&*descriptor, Mode::Read, Some(SECOND))
-            .unwrap();
+        timeouts.set_deadline(&*descriptor, Deadlines::Both, Some(far)).unwrap();
+        timeouts.set_timeout(&*descriptor, Mode::Read, Some(SECOND)).unwrap();
         for now in [10, 20] {
             descriptor.set_now(now);
             timeouts.start(&*descriptor, Mode::Read).unwrap();
         }
-        timeouts
-            .set_deadline(&*descriptor, Deadlines::Both, None)
-            .unwrap();
-        timeouts
-            .set_timeout(&*descriptor, Mode::Read, None)
-            .unwrap();
+        timeouts.set_deadline(&*descriptor, Deadlines::Both, None).unwrap();
+        timeouts.set_timeout(&*descriptor, Mode::Read, None).unwrap();
         assert_eq!(
             descriptor.deadlines(),
             [
@@ -286,12 +267,8 @@ mod tests {
     #[test]
     fn a_deadline_in_the_past_stays_whatever_operations_start() {
         let (descriptor, timeouts) = (FakeDescriptor::new(), Timeouts::new());
-        timeouts
-            .set_timeout(&*descriptor, Mode::Read, Some(SECOND))
-            .unwrap();
-        timeouts
-            .set_deadline(&*descriptor, Deadlines::Read, Some(1))
-            .unwrap();
+        timeouts.set_timeout(&*descriptor, Mode::Read, Some(SECOND)).unwrap();
+        timeouts.set_deadline(&*descriptor, Deadlines::Read, Some(1)).unwrap();
         descriptor.set_now(500);
         timeouts.start(&*descriptor, Mode::Read).unwrap();
         assert_eq!(descriptor.deadlines(), [(Deadlines::Read, Some(1)); 2]);
@@ -301,24 +278,18 @@ mod tests {
     #[test]
     fn a_deadline_that_changes_while_it_is_told_is_told_again() {
         let (descriptor, timeouts) = (FakeDescriptor::new(), std::sync::Arc::new(Timeouts::new()));
-        timeouts
-            .set_timeout(&*descriptor, Mode::Read, Some(SECOND))
-            .unwrap();
+        timeouts.set_timeout(&*descriptor, Mode::Read, Some(SECOND)).unwrap();
         let other = std::sync::Arc::clone(&timeouts);
         descriptor.on_next_set_deadline(move || other.read.limits.lock().deadline = Some(3));
         timeouts.start(&*descriptor, Mode::Read).unwrap();
-        assert_eq!(
-            descriptor.deadlines().last(),
-            Some(&(Deadlines::Read, Some(3)))
-        );
+        assert_eq!(descriptor.deadlines().last(), Some(&(Deadlines::Read, Some(3))));
     }
 
     #[test]
     fn a_timeout_of_zero_is_refused() {
         let (descriptor, timeouts) = (FakeDescriptor::new(), Timeouts::new());
-        let error = timeouts
-            .set_timeout(&*descriptor, Mode::Read, Some(Duration::ZERO))
-            .unwrap_err();
+        let error =
+            timeouts.set_timeout(&*descriptor, Mode::Read, Some(Duration::ZERO)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert_eq!(timeouts.timeout(Mode::Read), None);
     }

@@ -16,11 +16,7 @@ impl Domain {
     /// The family that can reach `addr`.
     #[must_use]
     pub fn of(addr: &SocketAddr) -> Domain {
-        if addr.is_ipv4() {
-            Domain::Inet
-        } else {
-            Domain::Inet6
-        }
+        if addr.is_ipv4() { Domain::Inet } else { Domain::Inet6 }
     }
 }
 

@@ -62,9 +62,6 @@ mod tests {
     fn an_errno_prints_its_name_and_becomes_the_matching_io_error() {
         assert_eq!(Errno::EAGAIN.to_string(), "EAGAIN");
         assert_eq!(Errno(9999).to_string(), "errno 9999");
-        assert_eq!(
-            io::Error::from(Errno::EAGAIN).kind(),
-            io::ErrorKind::WouldBlock
-        );
+        assert_eq!(io::Error::from(Errno::EAGAIN).kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -20,7 +20,7 @@
 //!
 //! # Who may touch what
 //!
-//! `inner` is guarded by the lock. The summary, the life number and the slots are atomics. Whoever
+//! `inner` (`deadline.rs`) is guarded by the lock. The summary, the life number and the slots are atomics. Whoever
 //! changes `inner` publishes the summary before it looks at a slot (F2 in between) and before it
 //! unlocks. Goroutines are made runnable only after the lock is released (S25): every method here
 //! *returns* whom it released. Lock order: descriptor, then timers; a timer's callback enters here with
@@ -28,32 +28,12 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-use super::info::{Info, LIFE_MAX, PollError, Snapshot};
+use super::deadline::{DeadlineTimers, Inner};
+use super::info::{Info, LIFE_MAX, PollError};
 use super::slot::{Change, Enter, Slot};
 use crate::backend::Readiness;
-use crate::ops::Deadlines;
 use crate::platform::{Atomic, Kernel, Lock, Platform, RawFd};
-use crate::sched::timers::TimerId;
 use crate::trace::{Event, Mode, SlotState};
-
-/// What a descriptor's timer does when it is due: goes back to [`PollDesc::expire`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeadlineJob {
-    /// Index of the descriptor.
-    pub pd: u32,
-    /// The generation of the timer when it was armed (S10).
-    pub generation: u64,
-    /// Which deadlines it is for.
-    pub which: Deadlines,
-}
-
-/// Where descriptors arm their timers.
-pub trait DeadlineTimers {
-    /// Arms a timer for `when` nanoseconds of the kernel's clock.
-    fn arm(&self, when: u64, job: DeadlineJob) -> TimerId;
-    /// Stops a timer. One that fired or is firing is left to its generation check.
-    fn disarm(&self, id: TimerId);
-}
 
 /// The goroutines that a call took out of the slots. The caller makes them runnable and then, not
 /// before (S18), takes them off the waiter count.
@@ -93,47 +73,17 @@ pub enum StartRead {
     Wait,
 }
 
-/// One direction's deadline.
-#[derive(Debug, Default)]
-struct Deadline {
-    /// 0 none, positive absolute nanoseconds, −1 expired.
-    at: i64,
-    /// +1 whenever an armed timer is changed or stopped and in every new life. It never wraps: at a
-    /// billion changes a second 64 bits last five centuries.
-    generation: u64,
-    /// The timer since it was last armed; *not* cleared when it fires.
-    timer: Option<TimerId>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    closing: bool,
-    read: Deadline,
-    write: Deadline,
-}
-
-impl Inner {
-    /// Whether one timer serves both directions: then it is the read timer.
-    fn is_combined(&self) -> bool {
-        self.read.at > 0 && self.read.at == self.write.at
-    }
-
-    fn snapshot(&self, life: u32) -> Snapshot {
-        Snapshot::new(life, self.closing, self.read.at < 0, self.write.at < 0)
-    }
-}
-
 /// See the module documentation.
 pub struct PollDesc<P: Platform> {
-    index: u32,
+    pub(super) index: u32,
     /// The file of this life, as a two's complement word.
     fd: P::AtomicU32,
     /// The life number; incremented when a life *ends*, so that between two lives no event fits.
     life: P::AtomicU32,
-    info: Info<P>,
+    pub(super) info: Info<P>,
     read: Slot<P>,
     write: Slot<P>,
-    inner: P::Mutex<Inner>,
+    pub(super) inner: P::Mutex<Inner>,
 }
 
 impl<P: Platform> std::fmt::Debug for PollDesc<P> {
@@ -185,12 +135,7 @@ impl<P: Platform> PollDesc<P> {
 
     fn trace(&self, kernel: &P::Kernel, mode: Mode, change: Change) {
         if change.from != change.to {
-            kernel.trace(Event::Slot {
-                fd: self.fd(),
-                mode,
-                from: change.from,
-                to: change.to,
-            });
+            kernel.trace(Event::Slot { fd: self.fd(), mode, from: change.from, to: change.to });
         }
     }
 
@@ -210,17 +155,10 @@ impl<P: Platform> PollDesc<P> {
             // A stale event may have left `Ready` behind; reset panics on anything worse.
             let _ = self.slot(mode).reset();
         }
-        let Inner {
-            closing,
-            read,
-            write,
-        } = &mut *inner;
+        let Inner { closing, read, write } = &mut *inner;
         *closing = false;
         for deadline in [read, write] {
-            assert!(
-                deadline.timer.is_none(),
-                "S13: a new life of fd {fd} has an armed timer"
-            );
+            assert!(deadline.timer.is_none(), "S13: a new life of fd {fd} has an armed timer");
             deadline.at = 0;
             deadline.generation += 1;
         }
@@ -235,11 +173,7 @@ impl<P: Platform> PollDesc<P> {
         let mut inner = self.inner.lock();
         assert!(!inner.closing, "S13: fd {} is evicted twice", self.fd());
         kernel.trace(Event::Evict { fd: self.fd() });
-        let Inner {
-            closing,
-            read,
-            write,
-        } = &mut *inner;
+        let Inner { closing, read, write } = &mut *inner;
         *closing = true;
         for deadline in [read, write] {
             deadline.generation += 1;
@@ -258,11 +192,7 @@ impl<P: Platform> PollDesc<P> {
     /// S13, S14: when the life was not evicted or a waiter is still there.
     pub fn end(&self) {
         let inner = self.inner.lock();
-        assert!(
-            inner.closing,
-            "S13: fd {} ends without being evicted",
-            self.fd()
-        );
+        assert!(inner.closing, "S13: fd {} ends without being evicted", self.fd());
         for mode in [Mode::Read, Mode::Write] {
             let _ = self.slot(mode).reset();
         }
@@ -400,140 +330,8 @@ impl<P: Platform> PollDesc<P> {
         }
     }
 
-    // ---- deadlines ---------------------------------------------------------------------------------
-
-    /// Sets deadlines. `at` is 0 for none, positive for absolute nanoseconds, negative for a time that
-    /// has passed, which releases current waiters. Silently nothing on a closing descriptor.
-    pub fn set_deadline(
-        &self,
-        kernel: &P::Kernel,
-        timers: &dyn DeadlineTimers,
-        which: Deadlines,
-        at: i64,
-    ) -> Released {
-        let mut inner = self.inner.lock();
-        if inner.closing {
-            return Released::default();
-        }
-        let (old_read, old_write) = (inner.read.at, inner.write.at);
-        let was_combined = inner.is_combined();
-        let at = at.max(-1);
-        for (mode, deadline, other) in [
-            (Mode::Read, Deadlines::Read, Deadlines::Write),
-            (Mode::Write, Deadlines::Write, Deadlines::Read),
-        ] {
-            if which != other {
-                debug_assert!(which == deadline || which == Deadlines::Both);
-                kernel.trace(Event::Deadline {
-                    fd: self.fd(),
-                    mode,
-                    at_ns: at,
-                });
-                match mode {
-                    Mode::Read => inner.read.at = at,
-                    Mode::Write => inner.write.at = at,
-                }
-            }
-        }
-        self.info.publish(inner.snapshot(self.life()));
-
-        let combined = inner.is_combined();
-        let kind = if combined {
-            Deadlines::Both
-        } else {
-            Deadlines::Read
-        };
-        // Breaking or making the combination changes what the read timer is for, so it counts as a
-        // change even when the read deadline stays (the combined timer is validated by the read
-        // generation alone).
-        let read_changed = inner.read.at != old_read || combined != was_combined;
-        let read_wanted = inner.read.at > 0;
-        self.retime(timers, &mut inner.read, read_changed, read_wanted, kind);
-        let write_changed = inner.write.at != old_write || combined != was_combined;
-        let write_wanted = inner.write.at > 0 && !combined;
-        self.retime(
-            timers,
-            &mut inner.write,
-            write_changed,
-            write_wanted,
-            Deadlines::Write,
-        );
-
-        self.cancel(kernel, inner.read.at < 0, inner.write.at < 0)
-    }
-
-    /// Brings one timer in line with its deadline.
-    fn retime(
-        &self,
-        timers: &dyn DeadlineTimers,
-        deadline: &mut Deadline,
-        changed: bool,
-        wanted: bool,
-        which: Deadlines,
-    ) {
-        match deadline.timer {
-            Some(_) if !changed => return,
-            None if !wanted => return,
-            None => {}
-            Some(id) => {
-                // A callback of the old setting may be on its way: it finds another generation.
-                deadline.generation += 1;
-                deadline.timer = None;
-                timers.disarm(id);
-            }
-        }
-        if wanted {
-            let when = deadline.at.unsigned_abs();
-            let job = DeadlineJob {
-                pd: self.index,
-                generation: deadline.generation,
-                which,
-            };
-            deadline.timer = Some(timers.arm(when, job));
-        }
-    }
-
-    /// A timer is due. Nothing happens when it is of an earlier setting or an earlier life (S10).
-    ///
-    /// # Panics
-    /// S11: when the generation fits but the deadline does not.
-    pub fn expire(&self, kernel: &P::Kernel, job: DeadlineJob) -> Released {
-        let mut inner = self.inner.lock();
-        let current = match job.which {
-            Deadlines::Write => inner.write.generation,
-            Deadlines::Read | Deadlines::Both => inner.read.generation,
-        };
-        if current != job.generation {
-            return Released::default();
-        }
-        let (read, write) = (job.which != Deadlines::Write, job.which != Deadlines::Read);
-        for (mode, fires) in [(Mode::Read, read), (Mode::Write, write)] {
-            if !fires {
-                continue;
-            }
-            let deadline = match mode {
-                Mode::Read => &mut inner.read,
-                Mode::Write => &mut inner.write,
-            };
-            assert!(
-                deadline.at > 0,
-                "S11: {job:?} fires with deadline {}",
-                deadline.at
-            );
-            let armed = deadline.timer.is_some() || job.which == Deadlines::Both;
-            assert!(armed, "S11: {job:?} fires and was not armed");
-            deadline.at = -1;
-            kernel.trace(Event::Expired {
-                fd: self.fd(),
-                mode,
-            });
-        }
-        self.info.publish(inner.snapshot(self.life()));
-        self.cancel(kernel, read, write)
-    }
-
     /// T6 on the chosen slots. The caller holds the lock and has published its reason.
-    fn cancel(&self, kernel: &P::Kernel, read: bool, write: bool) -> Released {
+    pub(super) fn cancel(&self, kernel: &P::Kernel, read: bool, write: bool) -> Released {
         if !(read || write) {
             return Released::default();
         }

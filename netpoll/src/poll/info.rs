@@ -3,11 +3,11 @@
 //!
 //! | bits | meaning | written by |
 //! |---|---|---|
-//! | 0 | closing | [`publish`](Info::publish), under the descriptor's lock |
-//! | 1 | event error: the last event was `ERR` and nothing else | [`note_event`](Info::note_event), lock-free, by the poll loop |
+//! | 0 | closing | `publish`, under the descriptor's lock |
+//! | 1 | event error: the last event was `ERR` and nothing else | `note_event`, lock-free, by the poll loop |
 //! | 2 | the read deadline has passed | `publish` |
 //! | 3 | the write deadline has passed | `publish` |
-//! | 4 | unsure: an event told of an end, an error or urgent data | [`note_event`](Info::note_event) |
+//! | 4 | unsure: an event told of an end, an error or urgent data | `note_event` |
 //! | 12..32 | the life number of the descriptor | `publish` |
 //!
 //! Everything but bits 1 and 4 is a copy of what the lock guards (S12). Those two live only here, and
@@ -34,10 +34,7 @@ pub const LIFE_BITS: u32 = 20;
 /// Largest life number.
 pub const LIFE_MAX: u32 = (1 << LIFE_BITS) - 1;
 
-const _: () = assert!(
-    LIFE_SHIFT + LIFE_BITS == 32,
-    "the life number fills the word"
-);
+const _: () = assert!(LIFE_SHIFT + LIFE_BITS == 32, "the life number fills the word");
 const _: () = assert!(
     (CLOSING | OF_EVENTS | READ_EXPIRED | WRITE_EXPIRED) & (LIFE_MAX << LIFE_SHIFT) == 0,
     "no flag is part of the life number"
@@ -71,10 +68,7 @@ pub struct Snapshot(u32);
 impl Snapshot {
     /// The word for these facts, without an event error.
     pub fn new(life: u32, closing: bool, read_expired: bool, write_expired: bool) -> Snapshot {
-        assert!(
-            life <= LIFE_MAX,
-            "life number {life} is wider than {LIFE_BITS} bits"
-        );
+        assert!(life <= LIFE_MAX, "life number {life} is wider than {LIFE_BITS} bits");
         let flag = |on: bool, bit: u32| if on { bit } else { 0 };
         Snapshot(
             life << LIFE_SHIFT
@@ -151,9 +145,7 @@ pub(crate) struct Info<P: Primitives> {
 impl<P: Primitives> Info<P> {
     /// Life 0, no flags.
     pub(crate) fn new() -> Info<P> {
-        Info {
-            word: P::AtomicU32::new(0),
-        }
+        Info { word: P::AtomicU32::new(0) }
     }
 
     /// The word as it is now. O3's reader calls it after fence F1; elsewhere the acquire edges of the
@@ -230,15 +222,8 @@ mod tests {
         info.note_event(7, true, true);
         assert_eq!(info.load().check(Mode::Read), Err(PollError::NotPollable));
         info.note_event(7, false, false);
-        assert_eq!(
-            info.load().check(Mode::Read),
-            Ok(()),
-            "an event error is not sticky"
-        );
-        assert!(
-            info.load().is_unsure(),
-            "but a life that may have ended stays so"
-        );
+        assert_eq!(info.load().check(Mode::Read), Ok(()), "an event error is not sticky");
+        assert!(info.load().is_unsure(), "but a life that may have ended stays so");
     }
 
     #[test]

@@ -51,10 +51,7 @@ impl<P: Platform> std::fmt::Debug for Lives<P> {
 impl<P: Platform> Lives<P> {
     /// No descriptors.
     pub fn new() -> Lives<P> {
-        Lives {
-            table: Table::new(),
-            free: P::Mutex::new(Free::default()),
-        }
+        Lives { table: Table::new(), free: P::Mutex::new(Free::default()) }
     }
 
     /// Begins a life for `fd` and returns the descriptor's index.

@@ -108,10 +108,7 @@ impl<P: Platform> Netpoll<P> {
     pub fn open(&self, kernel: &P::Kernel, fd: RawFd) -> Result<u32, Errno> {
         let index = self.lives.open(fd);
         let pd = self.lives.get(index);
-        if let Err(errno) = self
-            .backend
-            .open(kernel, fd, lives::encode(index, pd.life()))
-        {
+        if let Err(errno) = self.backend.open(kernel, fd, lives::encode(index, pd.life())) {
             pd.abandon();
             self.lives.free(index);
             return Err(errno);
@@ -185,10 +182,7 @@ impl<P: Platform> Netpoll<P> {
     pub fn end_final(&self, now: u64) {
         self.poll_until.store(0, Release);
         let claimed = self.last_poll.swap(now, AcqRel);
-        assert_eq!(
-            claimed, 0,
-            "S20: the final poll was taken over at {claimed}"
-        );
+        assert_eq!(claimed, 0, "S20: the final poll was taken over at {claimed}");
     }
 
     /// Whether a worker is in the final poll.
@@ -215,10 +209,7 @@ impl<P: Platform> Netpoll<P> {
         let last = self.last_poll.load(Acquire);
         last != 0
             && last < oldest
-            && self
-                .last_poll
-                .compare_exchange(last, now, AcqRel, Relaxed)
-                .is_ok()
+            && self.last_poll.compare_exchange(last, now, AcqRel, Relaxed).is_ok()
     }
 
     /// What has to be done for a timer at `when` that is the earliest of its worker (L8).

@@ -43,10 +43,7 @@ const WAIT: u32 = 2;
 /// Words from here on are goroutines: table index + `FIRST_G`.
 const FIRST_G: u32 = 3;
 
-const _: () = assert!(
-    crate::table::CAPACITY < u32::MAX - FIRST_G,
-    "every goroutine has a word"
-);
+const _: () = assert!(crate::table::CAPACITY < u32::MAX - FIRST_G, "every goroutine has a word");
 
 /// The word of a state.
 const fn encode(state: SlotState) -> u32 {
@@ -130,9 +127,7 @@ pub struct Slot<P: Primitives> {
 impl<P: Primitives> Slot<P> {
     /// A slot in `Nil`.
     pub(crate) fn new() -> Slot<P> {
-        Slot {
-            word: P::AtomicU32::new(NIL),
-        }
+        Slot { word: P::AtomicU32::new(NIL) }
     }
 
     /// The state at this moment, for assertions and dumps.
@@ -153,10 +148,7 @@ impl<P: Primitives> Slot<P> {
             let from = decode(word);
             let (to, action) = step(from)?;
 
-            match self
-                .word
-                .compare_exchange(word, encode(to), AcqRel, Acquire)
-            {
+            match self.word.compare_exchange(word, encode(to), AcqRel, Acquire) {
                 Ok(_) => return Some((Change { from, to }, action)),
                 Err(found) => word = found,
             }
@@ -172,14 +164,12 @@ impl<P: Primitives> Slot<P> {
             Ok(next) => Some(next),
             Err(found) => panic!("S2: double wait on a slot: {found}"),
         };
-        self.update(step)
-            .expect("entering a slot has a result in every state or panics")
+        self.update(step).expect("entering a slot has a result in every state or panics")
     }
 
     /// T3, on the worker's stack. False when the waiter was released before it could park.
     pub(crate) fn park(&self, g: u32) -> Option<Change> {
-        self.update(|state| park(state, g).map(|to| (to, ())))
-            .map(|(change, ())| change)
+        self.update(|state| park(state, g).map(|to| (to, ()))).map(|(change, ())| change)
     }
 
     /// T4, by the consumer after it resumed or decided not to park. True when the wait ended by an
@@ -193,19 +183,12 @@ impl<P: Primitives> Slot<P> {
         if let SlotState::Parked(g) = from {
             panic!("S1: goroutine #{g} runs while it is parked in the slot it leaves");
         }
-        (
-            Change {
-                from,
-                to: SlotState::Nil,
-            },
-            from == SlotState::Ready,
-        )
+        (Change { from, to: SlotState::Nil }, from == SlotState::Ready)
     }
 
     /// T5, by the poll loop.
     pub(crate) fn edge(&self) -> (Change, Option<u32>) {
-        self.update(|state| Some(edge(state)))
-            .expect("an edge has a result in every state")
+        self.update(|state| Some(edge(state))).expect("an edge has a result in every state")
     }
 
     /// T6, by a canceller that has published its reason and passed F2.
@@ -235,12 +218,8 @@ impl<P: Primitives> Slot<P> {
 mod tests {
     use super::*;
 
-    const STATES: [SlotState; 4] = [
-        SlotState::Nil,
-        SlotState::Ready,
-        SlotState::Wait,
-        SlotState::Parked(7),
-    ];
+    const STATES: [SlotState; 4] =
+        [SlotState::Nil, SlotState::Ready, SlotState::Wait, SlotState::Parked(7)];
 
     /// The transition matrix as text, one line a state.
     fn matrix() -> String {
@@ -281,11 +260,7 @@ mod tests {
         // S4, S5: from Ready a canceller changes nothing; from elsewhere it never makes Ready.
         for state in STATES {
             let (to, _) = cancel(state);
-            assert_eq!(
-                to == SlotState::Ready,
-                state == SlotState::Ready,
-                "from {state}"
-            );
+            assert_eq!(to == SlotState::Ready, state == SlotState::Ready, "from {state}");
         }
     }
 

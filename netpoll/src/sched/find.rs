@@ -63,9 +63,7 @@ impl<P: Platform> Loop<'_, P> {
             {
                 return Some(g);
             }
-            self.worker
-                .inbox
-                .drain_into(&self.shared.gs, &self.worker.local);
+            self.worker.inbox.drain_into(&self.shared.gs, &self.worker.local);
             if let Some(g) = self.take_own(active) {
                 return Some(g);
             }
@@ -113,9 +111,7 @@ impl<P: Platform> Loop<'_, P> {
 
     /// Runs the due timers of a worker; false when there were none.
     fn run_timers_of(&mut self, index: u32, now: u64) -> bool {
-        self.shared.workers[index as usize]
-            .timers
-            .take_due(now, &mut self.due);
+        self.shared.workers[index as usize].timers.take_due(now, &mut self.due);
         let mut due = std::mem::take(&mut self.due);
         let any = !due.is_empty();
         for job in due.drain(..) {
@@ -165,12 +161,8 @@ impl<P: Platform> Loop<'_, P> {
             .min(length)
             .min(super::runq::CAPACITY / 2);
         let first = sched.global.pop_front()?;
-        let rest: Vec<u32> = (1..share)
-            .filter_map(|_| sched.global.pop_front())
-            .collect();
-        shared
-            .global_length
-            .store(sched.global.len() as u32, Relaxed);
+        let rest: Vec<u32> = (1..share).filter_map(|_| sched.global.pop_front()).collect();
+        shared.global_length.store(sched.global.len() as u32, Relaxed);
         drop(sched);
         for g in rest {
             let overflow = self.worker.runq.push(g);
@@ -187,9 +179,7 @@ impl<P: Platform> Loop<'_, P> {
         if shared.active_workers() < 2 || !shared.netpoll.try_begin_quick() {
             return false;
         }
-        shared
-            .netpoll
-            .poll(&shared.kernel, Delay::None, &mut self.ready);
+        shared.netpoll.poll(&shared.kernel, Delay::None, &mut self.ready);
         shared.netpoll.end_quick();
         if self.ready.is_empty() {
             return false;
@@ -216,9 +206,7 @@ impl<P: Platform> Loop<'_, P> {
         if !self.spinning {
             self.spinning = true;
             shared.start_spinning();
-            shared.kernel.trace(Event::Worker {
-                phase: WorkerPhase::Spinning,
-            });
+            shared.kernel.trace(Event::Worker { phase: WorkerPhase::Spinning });
         }
         let count = shared.workers.len() as u32;
         for round in 0..STEAL_ROUNDS {
@@ -298,9 +286,7 @@ impl<P: Platform> Loop<'_, P> {
         }
         worker.state.wake();
         let granted = self.get_up();
-        shared.kernel.trace(Event::Worker {
-            phase: WorkerPhase::Awake,
-        });
+        shared.kernel.trace(Event::Worker { phase: WorkerPhase::Awake });
         // Who has seen work at others' must search for it; and who was spinning, slept in the poll and
         // was woken by nothing goes on spinning, lest a submitter relied on it.
         let resumes = found_elsewhere || (was_spinning && polled && self.ready.is_empty());
@@ -327,9 +313,7 @@ impl<P: Platform> Loop<'_, P> {
             netpoll.set_poll_until((until != NEVER).then_some(until));
             let now = shared.kernel.clock();
             if worker.state.go_polling() {
-                shared.kernel.trace(Event::Worker {
-                    phase: WorkerPhase::Polling,
-                });
+                shared.kernel.trace(Event::Worker { phase: WorkerPhase::Polling });
                 let delay = Delay::until(until, now);
                 netpoll.poll(&shared.kernel, delay, &mut self.ready);
             }
@@ -344,9 +328,7 @@ impl<P: Platform> Loop<'_, P> {
                 netpoll.wake(&shared.kernel);
             }
         }
-        shared.kernel.trace(Event::Worker {
-            phase: WorkerPhase::Parked,
-        });
+        shared.kernel.trace(Event::Worker { phase: WorkerPhase::Parked });
         while worker.state.load() == super::idle::WorkerState::Asleep {
             worker.parker.park();
         }
@@ -387,9 +369,7 @@ impl<P: Platform> Loop<'_, P> {
                 shared.world.all_stand();
             }
         }
-        shared.kernel.trace(Event::Worker {
-            phase: WorkerPhase::Stopped,
-        });
+        shared.kernel.trace(Event::Worker { phase: WorkerPhase::Stopped });
         while shared.sched.lock().standing[index] {
             worker.parker.park();
         }

@@ -71,11 +71,7 @@ impl Status {
 
     fn decode(word: u64) -> Status {
         let fd = ((word >> 32) as u32).cast_signed();
-        let mode = if word >> 8 & 1 == 0 {
-            Mode::Read
-        } else {
-            Mode::Write
-        };
+        let mode = if word >> 8 & 1 == 0 { Mode::Read } else { Mode::Write };
         Status::Waiting(match word & 0xff {
             0 => return Status::Free,
             1 => return Status::Runnable,
@@ -215,10 +211,7 @@ mod tests {
             StopTheWorld,
         ];
         let states = reasons.map(Status::Waiting);
-        for status in states
-            .into_iter()
-            .chain([Status::Free, Status::Runnable, Status::Running])
-        {
+        for status in states.into_iter().chain([Status::Free, Status::Runnable, Status::Running]) {
             assert_eq!(Status::decode(status.encode()), status);
         }
     }

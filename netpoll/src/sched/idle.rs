@@ -70,9 +70,7 @@ pub struct StateWord<P: Platform> {
 impl<P: Platform> StateWord<P> {
     /// Awake.
     pub fn new() -> StateWord<P> {
-        StateWord {
-            word: P::AtomicU32::new(WorkerState::Awake as u32),
-        }
+        StateWord { word: P::AtomicU32::new(WorkerState::Awake as u32) }
     }
 
     /// The state at this moment.
@@ -88,9 +86,7 @@ impl<P: Platform> StateWord<P> {
     /// The worker is about to block in the kernel instead. False when somebody woke it meanwhile.
     pub fn go_polling(&self) -> bool {
         let (from, to) = (WorkerState::Asleep as u32, WorkerState::Polling as u32);
-        self.word
-            .compare_exchange(from, to, AcqRel, Acquire)
-            .is_ok()
+        self.word.compare_exchange(from, to, AcqRel, Acquire).is_ok()
     }
 
     /// Somebody, or the worker itself, wakes it. Returns the state that this ended.
@@ -140,10 +136,7 @@ impl<P: Platform> Shared<P> {
     /// Puts a worker into the idle set.
     pub(super) fn enter_idle(&self, sched: &mut Sched, worker: u32) {
         let index = worker as usize;
-        assert!(
-            !sched.idle[index],
-            "worker {worker} is in the idle set already"
-        );
+        assert!(!sched.idle[index], "worker {worker} is in the idle set already");
         sched.idle[index] = true;
         sched.idle_count += 1;
         self.idle_count.store(sched.idle_count as u32, Release);
@@ -152,10 +145,7 @@ impl<P: Platform> Shared<P> {
     /// Takes a worker out of the idle set. True when it has been granted to spin.
     pub(super) fn leave_idle(&self, sched: &mut Sched, worker: u32) -> bool {
         let index = worker as usize;
-        assert!(
-            sched.idle[index],
-            "worker {worker} leaves the idle set and is not in it"
-        );
+        assert!(sched.idle[index], "worker {worker} leaves the idle set and is not in it");
         sched.idle[index] = false;
         sched.idle_count -= 1;
         self.idle_count.store(sched.idle_count as u32, Release);
@@ -186,11 +176,7 @@ impl<P: Platform> Shared<P> {
         if self.idle_count.load(Relaxed) == 0 || self.spinning.load(Relaxed) != 0 {
             return;
         }
-        if self
-            .spinning
-            .compare_exchange(0, 1, AcqRel, Relaxed)
-            .is_err()
-        {
+        if self.spinning.compare_exchange(0, 1, AcqRel, Relaxed).is_err() {
             return;
         }
         let chosen = {
@@ -238,9 +224,6 @@ impl<P: Platform> Shared<P> {
     /// A worker stops looking (S24: the count is never negative).
     pub(super) fn stop_spinning(&self) {
         let before = self.spinning.fetch_sub(1, AcqRel);
-        assert_ne!(
-            before, 0,
-            "S24: the count of spinning workers would be negative"
-        );
+        assert_ne!(before, 0, "S24: the count of spinning workers would be negative");
     }
 }

@@ -27,9 +27,7 @@ pub struct Inbox<P: Primitives> {
 impl<P: Platform> Inbox<P> {
     /// An empty inbox.
     pub fn new() -> Inbox<P> {
-        Inbox {
-            top: P::AtomicU32::new(0),
-        }
+        Inbox { top: P::AtomicU32::new(0) }
     }
 
     /// Whether there is nothing in it, at this moment.

@@ -90,20 +90,11 @@ impl<P: Platform> Shared<P> {
                     .iter()
                     .find(|pd| pd.slot_state(mode) == SlotState::Parked(g.index));
                 let cancelled = pd.and_then(|pd| pd.check(mode).err());
-                Some(ParkedIo {
-                    fd,
-                    mode,
-                    cancelled,
-                })
+                Some(ParkedIo { fd, mode, cancelled })
             }
             _ => None,
         };
         let worker = (home != NOWHERE && home < POOL).then_some(home);
-        Some(GoroutineState {
-            id: g.id(),
-            status,
-            worker,
-            parked_io,
-        })
+        Some(GoroutineState { id: g.id(), status, worker, parked_io })
     }
 }

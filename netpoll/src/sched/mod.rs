@@ -12,13 +12,16 @@
 //! * [`worker`] — the scheduling loop; [`find`] — where it finds work, and how it goes to sleep;
 //! * [`sysmon`] — the watchman; [`world`] — stop and start, dump, number of workers;
 //! * [`inspect`] — a look from outside, for checkers;
-//! * [`pool`] — threads for calls that block; `lifecycle` — starting and ending all threads.
+//! * [`pool`] — threads for calls that block; `lifecycle` — starting and ending all threads; `late` —
+//!   what the face asks, behind a virtual call; `bell` — what threads other than workers sleep on.
 
+pub(crate) mod bell;
 pub mod find;
 pub mod g;
 pub mod idle;
 pub mod inbox;
 pub mod inspect;
+mod late;
 mod lifecycle;
 pub mod local;
 pub mod pool;

@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use super::bell::Bell;
 use super::g::{POOL, Status};
-use super::shared::{Bell, Shared, shut_down_error};
+use super::shared::{Shared, shut_down_error};
 use crate::goroutine::{Commit, Resumed};
 use crate::ops::Task;
 use crate::platform::{Kernel, Lock, Platform, Primitives};
@@ -53,21 +54,13 @@ impl<P: Primitives> std::fmt::Debug for Pool<P> {
 impl<P: Primitives> Pool<P> {
     /// No threads.
     pub(super) fn new() -> Pool<P> {
-        let state = State {
-            queue: VecDeque::new(),
-            bells: Vec::new(),
-            idle: Vec::new(),
-        };
-        Pool {
-            state: P::Mutex::new(state),
-        }
+        let state = State { queue: VecDeque::new(), bells: Vec::new(), idle: Vec::new() };
+        Pool { state: P::Mutex::new(state) }
     }
 
     fn bells(&self, thread: u32) -> Arc<Bells<P>> {
         let state = self.state.lock();
-        state.bells[thread as usize]
-            .clone()
-            .expect("a pool thread with a goroutine lives")
+        state.bells[thread as usize].clone().expect("a pool thread with a goroutine lives")
     }
 
     /// The goroutine of this thread is runnable again.
@@ -84,11 +77,7 @@ impl<P: Primitives> Pool<P> {
     pub(super) fn shutdown(&self) {
         let (bells, dropped) = {
             let mut state = self.state.lock();
-            let bells: Vec<_> = state
-                .idle
-                .iter()
-                .filter_map(|&i| state.bells[i].clone())
-                .collect();
+            let bells: Vec<_> = state.idle.iter().filter_map(|&i| state.bells[i].clone()).collect();
             (bells, std::mem::take(&mut state.queue))
         };
         drop(dropped);
@@ -105,9 +94,7 @@ impl<P: Platform> Shared<P> {
         let mut state = self.pool.state.lock();
         state.queue.push_back(job);
         if let Some(thread) = state.idle.pop() {
-            let bells = state.bells[thread]
-                .clone()
-                .expect("an idle pool thread lives");
+            let bells = state.bells[thread].clone().expect("an idle pool thread lives");
             drop(state);
             bells.job.ring();
             return Ok(());
@@ -118,10 +105,7 @@ impl<P: Platform> Shared<P> {
             // All threads are busy: the next one that is done takes the job.
             return Ok(());
         }
-        let bells = Arc::new(Bells {
-            job: Bell::new(),
-            runnable: Bell::new(),
-        });
+        let bells = Arc::new(Bells { job: Bell::new(), runnable: Bell::new() });
         if number == state.bells.len() {
             state.bells.push(None);
         }
@@ -184,11 +168,7 @@ impl<P: Platform> Shared<P> {
 
     fn run_blocking(&self, number: usize, bells: &Bells<P>, job: Job) {
         let home = POOL + number as u32;
-        let task = Task {
-            name: Some("blocking".into()),
-            stack_size: None,
-            body: job,
-        };
+        let task = Task { name: Some("blocking".into()), stack_size: None, body: job };
         let index = match self.make_g(task, home) {
             Ok(index) => index,
             Err(error) => {

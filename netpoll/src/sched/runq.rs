@@ -21,10 +21,7 @@ use crate::platform::{Atomic, Primitives};
 /// Places of the ring. Go's value: a burst of `go` calls fits, a thief's half is quick to copy.
 pub const CAPACITY: u32 = 256;
 
-const _: () = assert!(
-    CAPACITY.is_power_of_two(),
-    "wrapping indices need a power of two"
-);
+const _: () = assert!(CAPACITY.is_power_of_two(), "wrapping indices need a power of two");
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -73,25 +70,17 @@ impl<P: Primitives> RunQueue<P> {
             let head = self.head.load(Acquire);
             let tail = self.tail.load(Relaxed);
             let length = tail.wrapping_sub(head);
-            assert!(
-                length <= CAPACITY,
-                "run queue of {length} entries in {CAPACITY} places"
-            );
+            assert!(length <= CAPACITY, "run queue of {length} entries in {CAPACITY} places");
             if length < CAPACITY {
                 self.place(tail).store(g, Relaxed);
                 self.tail.store(tail.wrapping_add(1), Release);
                 return Vec::new();
             }
             let half = CAPACITY / 2;
-            let mut overflow: Vec<u32> = (0..half)
-                .map(|i| self.place(head.wrapping_add(i)).load(Relaxed))
-                .collect();
+            let mut overflow: Vec<u32> =
+                (0..half).map(|i| self.place(head.wrapping_add(i)).load(Relaxed)).collect();
             let moved = head.wrapping_add(half);
-            if self
-                .head
-                .compare_exchange(head, moved, AcqRel, Relaxed)
-                .is_ok()
-            {
+            if self.head.compare_exchange(head, moved, AcqRel, Relaxed).is_ok() {
                 overflow.push(g);
                 return overflow;
             }
@@ -115,10 +104,7 @@ impl<P: Primitives> RunQueue<P> {
                 return None;
             }
             let g = self.place(head).load(Relaxed);
-            match self
-                .head
-                .compare_exchange(head, head.wrapping_add(1), AcqRel, Acquire)
-            {
+            match self.head.compare_exchange(head, head.wrapping_add(1), AcqRel, Acquire) {
                 Ok(_) => return Some(g),
                 Err(found) => head = found,
             }
@@ -163,10 +149,7 @@ impl<P: Primitives> RunQueue<P> {
 
     /// The owner, or anybody while the world is stopped, takes everything out.
     pub fn drain(&self) -> Vec<u32> {
-        self.pop_next()
-            .into_iter()
-            .chain(std::iter::from_fn(|| self.pop()))
-            .collect()
+        self.pop_next().into_iter().chain(std::iter::from_fn(|| self.pop())).collect()
     }
 }
 
@@ -198,10 +181,7 @@ mod tests {
             assert!(queue.push(g).is_empty());
         }
         let overflow = queue.push(CAPACITY);
-        assert_eq!(
-            overflow,
-            (0..CAPACITY / 2).chain([CAPACITY]).collect::<Vec<_>>()
-        );
+        assert_eq!(overflow, (0..CAPACITY / 2).chain([CAPACITY]).collect::<Vec<_>>());
         assert_eq!(queue.drain(), (CAPACITY / 2..CAPACITY).collect::<Vec<_>>());
     }
 
@@ -239,11 +219,7 @@ mod tests {
             }
             let mut mine = Vec::new();
             for g in 0..COUNT {
-                mine.extend(if g % 3 == 0 {
-                    queue.push_next(g)
-                } else {
-                    queue.push(g)
-                });
+                mine.extend(if g % 3 == 0 { queue.push_next(g) } else { queue.push(g) });
                 if g % 5 == 0 {
                     mine.extend(queue.pop());
                 }

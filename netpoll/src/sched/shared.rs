@@ -1,7 +1,6 @@
 //! The runtime's shared part: everything that workers, sysmon, the pool and the face have in common.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Arc, Weak};
 
@@ -14,12 +13,12 @@ use super::timers::{Job, TimerId};
 use super::worker::Worker;
 use super::world::World;
 use crate::goroutine::{Commit, Current, Fiber, Stack, suspend, with_current};
-use crate::ops::{RuntimeOps, Task, Wake};
-use crate::platform::{Atomic, Kernel, Lock, Park, Platform, Primitives};
+use crate::ops::Task;
+use crate::platform::{Atomic, Kernel, Lock, Platform};
 use crate::poll::netpoll::Sleeper;
 use crate::poll::{DeadlineJob, DeadlineTimers, Netpoll, Released};
 use crate::table::Table;
-use crate::trace::{Event, WaitReason};
+use crate::trace::Event;
 
 /// What a runtime is made with.
 #[derive(Clone, Debug)]
@@ -151,7 +150,7 @@ impl<P: Platform> Shared<P> {
     }
 
     /// The worker on whose thread the caller is, if it is a goroutine of one.
-    fn here(&self) -> Option<&Worker<P>> {
+    pub(super) fn here(&self) -> Option<&Worker<P>> {
         let home = self.gs.get(self.current_g()?).home();
         self.workers.get(home as usize)
     }
@@ -192,12 +191,8 @@ impl<P: Platform> Shared<P> {
         let g = self.gs.get(index);
         g.begin(id, task.name.clone(), home);
         g.set_status(Status::Runnable, 0);
-        let current = Current {
-            runtime: self.arc(),
-            g: index,
-        };
-        g.fiber
-            .put(Fiber::new(stack, current, id, task.name, task.body));
+        let current = Current { runtime: self.arc(), g: index };
+        g.fiber.put(Fiber::new(stack, current, id, task.name, task.body));
         self.live.fetch_add(1, AcqRel);
         self.kernel.trace(Event::Go { g: id });
         Ok(index)
@@ -213,7 +208,7 @@ impl<P: Platform> Shared<P> {
     }
 
     /// Puts an unstarted goroutine where some worker will find it.
-    fn submit(&self, g: u32) {
+    pub(super) fn submit(&self, g: u32) {
         match self.here() {
             Some(worker) if self.is_active(worker.index) => {
                 let overflow = worker.runq.push_next(g);
@@ -251,10 +246,7 @@ impl<P: Platform> Shared<P> {
             self.pool.resume(home - POOL);
             return;
         }
-        assert_ne!(
-            home, NOWHERE,
-            "goroutine #{index} is parked and has not started"
-        );
+        assert_ne!(home, NOWHERE, "goroutine #{index} is parked and has not started");
         let worker = &self.workers[home as usize];
         g.set_status(Status::Runnable, worker.now());
         match here {
@@ -330,11 +322,7 @@ impl<P: Platform> Shared<P> {
 
     /// The earliest timer of all workers.
     pub(super) fn earliest_timer(&self) -> u64 {
-        let earliest = self
-            .workers
-            .iter()
-            .map(|worker| worker.timers.earliest())
-            .min();
+        let earliest = self.workers.iter().map(|worker| worker.timers.earliest()).min();
         earliest.expect("a runtime has a worker")
     }
 
@@ -362,91 +350,6 @@ impl<P: Platform> DeadlineTimers for Shared<P> {
     }
 }
 
-impl<P: Platform> RuntimeOps for Shared<P> {
-    fn handle(&self) -> Arc<dyn RuntimeOps> {
-        self.arc()
-    }
-
-    fn now(&self) -> u64 {
-        self.kernel.clock()
-    }
-
-    fn spawn(&self, task: Task) -> io::Result<()> {
-        if self.is_shut_down() {
-            return Err(shut_down_error());
-        }
-        let g = self.make_g(task, NOWHERE)?;
-        self.submit(g);
-        Ok(())
-    }
-
-    fn prepare_park(&self, g: u32) -> u64 {
-        self.gs.get(g).ticket.open()
-    }
-
-    fn park(&self, g: u32, ticket: u64, why: WaitReason, deadline: Option<u64>) -> Wake {
-        let timer = deadline.map(|when| self.arm_timer(when, Job::Wake { g, ticket }));
-        self.suspend(g, Commit::Park { ticket, why });
-        let wake = self.gs.get(g).ticket.finish(ticket);
-        if let (Some(id), Wake::Unparked) = (timer, wake) {
-            self.disarm(id);
-        }
-        wake
-    }
-
-    fn unpark(&self, g: u32, ticket: u64) -> bool {
-        match self.gs.get(g).ticket.unpark(ticket) {
-            Ended::Stale => false,
-            Ended::BeforeParking => true,
-            Ended::MakeRunnable => {
-                self.make_runnable(self.here(), g);
-                true
-            }
-        }
-    }
-
-    fn yield_now(&self, g: u32) {
-        self.suspend(g, Commit::Yield);
-    }
-
-    fn note_panic(&self, g: u32) {
-        let g = self.gs.get(g).id();
-        self.kernel.trace(Event::Panic { g });
-    }
-
-    fn blocking(&self, job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        self.submit_blocking(job)
-    }
-
-    fn checkpoint(&self) {
-        self.kernel.checkpoint();
-    }
-
-    fn is_real(&self) -> bool {
-        self.kernel.is_real()
-    }
-
-    fn tcp_listen(
-        &self,
-        addr: crate::platform::SockAddr,
-        backlog: i32,
-    ) -> io::Result<Arc<dyn crate::ops::Descriptor>> {
-        crate::fd::setup::tcp_listen(&self.arc(), addr, backlog)
-    }
-
-    fn tcp_connect(
-        &self,
-        addr: crate::platform::SockAddr,
-        deadline: Option<u64>,
-    ) -> io::Result<Arc<dyn crate::ops::Descriptor>> {
-        crate::fd::setup::tcp_connect(&self.arc(), addr, deadline)
-    }
-
-    fn adopt(&self, fd: OwnedFd) -> io::Result<Arc<dyn crate::ops::Descriptor>> {
-        crate::fd::setup::adopt(&self.arc(), fd)
-    }
-}
-
 impl<P: Platform> Drop for Shared<P> {
     fn drop(&mut self) {
         // The last reference is gone, so nobody polls and nobody breaks (B12 of the bug museum).
@@ -457,44 +360,4 @@ impl<P: Platform> Drop for Shared<P> {
 /// The error of a call that a shut-down runtime refuses.
 pub(super) fn shut_down_error() -> io::Error {
     io::Error::other("the netpoll runtime has been shut down")
-}
-
-/// A parker's token and the flag it stands for: what a thread that is no worker sleeps on.
-#[derive(Debug)]
-pub(crate) struct Bell<P: Primitives> {
-    rung: P::AtomicU32,
-    parker: P::Parker,
-}
-
-impl<P: Primitives> Bell<P> {
-    /// Not rung.
-    pub(crate) fn new() -> Bell<P> {
-        Bell {
-            rung: P::AtomicU32::new(0),
-            parker: P::Parker::new(),
-        }
-    }
-
-    /// Wakes the thread that waits, or the next one that will.
-    pub(crate) fn ring(&self) {
-        self.rung.swap(1, AcqRel);
-        self.parker.unpark();
-    }
-
-    /// Sleeps until it is rung.
-    pub(crate) fn wait(&self) {
-        while self.rung.swap(0, AcqRel) == 0 {
-            self.parker.park();
-        }
-    }
-
-    /// Sleeps until it is rung or `ns` nanoseconds have passed; false when it was not rung. May return
-    /// false early.
-    pub(super) fn wait_for(&self, ns: u64) -> bool {
-        if self.rung.swap(0, AcqRel) != 0 {
-            return true;
-        }
-        self.parker.park_timeout(ns);
-        self.rung.swap(0, AcqRel) != 0
-    }
 }

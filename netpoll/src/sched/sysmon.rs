@@ -10,7 +10,8 @@
 //! Go's processors in system calls do. While all are idle the final poller watches the timers, so it
 //! need not.
 
-use super::shared::{Bell, Shared};
+use super::bell::Bell;
+use super::shared::Shared;
 use super::timers::NEVER;
 use crate::platform::{Kernel, Lock, Platform, Primitives};
 use crate::poll::Delay;
@@ -85,11 +86,7 @@ impl<P: Platform> Shared<P> {
                 self.inject(None, &mut ready);
             }
             fruit |= self.run_neglected_timers(neglected, &mut due);
-            fruitless = if fruit {
-                0
-            } else {
-                fruitless.saturating_add(1)
-            };
+            fruitless = if fruit { 0 } else { fruitless.saturating_add(1) };
         }
     }
 

@@ -54,10 +54,7 @@ impl Word {
             4 => State::Expired,
             other => unreachable!("ticket state {other}"),
         };
-        Word {
-            ticket: word >> STATE_BITS,
-            state,
-        }
+        Word { ticket: word >> STATE_BITS, state }
     }
 }
 
@@ -95,15 +92,7 @@ pub struct Ticket<P: Primitives> {
 impl<P: Primitives> Ticket<P> {
     /// No park yet.
     pub fn new() -> Ticket<P> {
-        Ticket {
-            word: P::AtomicU64::new(
-                Word {
-                    ticket: 0,
-                    state: State::Idle,
-                }
-                .encode(),
-            ),
-        }
+        Ticket { word: P::AtomicU64::new(Word { ticket: 0, state: State::Idle }.encode()) }
     }
 
     fn load(&self) -> Word {
@@ -113,39 +102,18 @@ impl<P: Primitives> Ticket<P> {
     /// Opens a park. Only the owner calls it, and not while it is parked.
     pub fn open(&self) -> u64 {
         let before = Word::decode(self.word.load(Relaxed));
-        assert_ne!(
-            before.state,
-            State::Parked,
-            "a parked goroutine opens a park"
-        );
+        assert_ne!(before.state, State::Parked, "a parked goroutine opens a park");
         let ticket = before.ticket + 1;
         // A late waker of the ticket before either exchanged the word already or fails to.
-        self.word.store(
-            Word {
-                ticket,
-                state: State::Open,
-            }
-            .encode(),
-            Release,
-        );
+        self.word.store(Word { ticket, state: State::Open }.encode(), Release);
         ticket
     }
 
     /// Parks, on the worker's stack. False when the park has ended already.
     pub fn commit(&self, ticket: u64) -> bool {
-        let open = Word {
-            ticket,
-            state: State::Open,
-        }
-        .encode();
-        let parked = Word {
-            ticket,
-            state: State::Parked,
-        }
-        .encode();
-        self.word
-            .compare_exchange(open, parked, AcqRel, Acquire)
-            .is_ok()
+        let open = Word { ticket, state: State::Open }.encode();
+        let parked = Word { ticket, state: State::Parked }.encode();
+        self.word.compare_exchange(open, parked, AcqRel, Acquire).is_ok()
     }
 
     /// A waker ends the park.
@@ -164,10 +132,7 @@ impl<P: Primitives> Ticket<P> {
             let Some((next, ended)) = end(word, ticket, to) else {
                 return Ended::Stale;
             };
-            match self
-                .word
-                .compare_exchange(word.encode(), next.encode(), AcqRel, Acquire)
-            {
+            match self.word.compare_exchange(word.encode(), next.encode(), AcqRel, Acquire) {
                 Ok(_) => return ended,
                 Err(found) => word = Word::decode(found),
             }
@@ -186,23 +151,13 @@ impl<P: Primitives> Ticket<P> {
     /// S3: when the park has not ended.
     pub fn finish(&self, ticket: u64) -> Wake {
         let word = self.load();
-        assert_eq!(
-            word.ticket, ticket,
-            "a goroutine finishes a park that is not its last"
-        );
+        assert_eq!(word.ticket, ticket, "a goroutine finishes a park that is not its last");
         let wake = match word.state {
             State::Unparked => Wake::Unparked,
             State::Expired => Wake::TimedOut,
             other => panic!("S3: a goroutine runs while its park is {other:?}"),
         };
-        self.word.store(
-            Word {
-                ticket,
-                state: State::Idle,
-            }
-            .encode(),
-            Release,
-        );
+        self.word.store(Word { ticket, state: State::Idle }.encode(), Release);
         wake
     }
 }
@@ -221,20 +176,14 @@ mod tests {
     #[test]
     fn a_park_ends_once_whoever_ends_it_and_whenever() {
         type End = fn(&Ticket<Os>, u64) -> Ended;
-        let ends: [(End, Wake); 2] = [
-            (Ticket::unpark, Wake::Unparked),
-            (Ticket::expire, Wake::TimedOut),
-        ];
+        let ends: [(End, Wake); 2] =
+            [(Ticket::unpark, Wake::Unparked), (Ticket::expire, Wake::TimedOut)];
         for (end, wake) in ends {
             for parked in [false, true] {
                 let word = Ticket::<Os>::new();
                 let ticket = word.open();
                 assert!(!parked || word.commit(ticket));
-                let expected = if parked {
-                    Ended::MakeRunnable
-                } else {
-                    Ended::BeforeParking
-                };
+                let expected = if parked { Ended::MakeRunnable } else { Ended::BeforeParking };
                 assert_eq!(end(&word, ticket), expected);
                 assert_eq!(word.unpark(ticket), Ended::Stale);
                 assert_eq!(word.expire(ticket), Ended::Stale);

@@ -95,11 +95,7 @@ impl TimerHeap {
         let place = match self.free.pop() {
             Some(place) => place,
             None => {
-                self.places.push(Place {
-                    generation: 0,
-                    node: 0,
-                    job: None,
-                });
+                self.places.push(Place { generation: 0, node: 0, job: None });
                 (self.places.len() - 1) as u32
             }
         };
@@ -107,17 +103,9 @@ impl TimerHeap {
         (entry.node, entry.job) = (node, Some(job));
         let generation = entry.generation;
         self.armed += 1;
-        self.nodes.push(Node {
-            when,
-            order: self.armed,
-            place,
-        });
+        self.nodes.push(Node { when, order: self.armed, place });
         self.sift_up(node);
-        TimerId {
-            worker,
-            place,
-            generation,
-        }
+        TimerId { worker, place, generation }
     }
 
     /// Removes a timer. False when it is not armed any more.
@@ -199,19 +187,14 @@ pub struct Timers<P: Primitives> {
 
 impl<P: Primitives> std::fmt::Debug for Timers<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Timers")
-            .field("earliest", &self.earliest())
-            .finish_non_exhaustive()
+        f.debug_struct("Timers").field("earliest", &self.earliest()).finish_non_exhaustive()
     }
 }
 
 impl<P: Primitives> Timers<P> {
     /// No timers.
     pub fn new() -> Timers<P> {
-        Timers {
-            heap: P::Mutex::new(TimerHeap::default()),
-            earliest: P::AtomicU64::new(NEVER),
-        }
+        Timers { heap: P::Mutex::new(TimerHeap::default()), earliest: P::AtomicU64::new(NEVER) }
     }
 
     /// The earliest time, or [`NEVER`], without the lock.
@@ -295,10 +278,7 @@ mod tests {
         }
         expected.sort_unstable();
         let fired: Vec<Job> = std::iter::from_fn(|| heap.pop_due(100)).collect();
-        assert_eq!(
-            fired,
-            expected.iter().map(|&(_, g)| wake(g)).collect::<Vec<_>>()
-        );
+        assert_eq!(fired, expected.iter().map(|&(_, g)| wake(g)).collect::<Vec<_>>());
     }
 
     #[test]
@@ -330,9 +310,6 @@ mod tests {
             }
             assert_eq!(heap.len(), model.len());
         }
-        assert!(
-            stale.into_iter().all(|id| !heap.remove(id)),
-            "a stale id removes nothing"
-        );
+        assert!(stale.into_iter().all(|id| !heap.remove(id)), "a stale id removes nothing");
     }
 }

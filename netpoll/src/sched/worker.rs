@@ -1,6 +1,6 @@
 //! The worker: its shared record, and the loop that runs goroutines on its thread.
 //!
-//! [`Loop`] is what only the worker's own thread touches. Each round finds a runnable goroutine
+//! `Loop` is what only the worker's own thread touches. Each round finds a runnable goroutine
 //! (`find.rs`), switches to its stack, and carries out the step that the goroutine left behind when it
 //! gave the thread back: that step runs here, on the worker's stack, because from the moment it
 //! succeeds somebody else may make the goroutine runnable again.
@@ -57,10 +57,7 @@ impl<P: Platform> std::fmt::Debug for Worker<P> {
 impl<P: Platform> Worker<P> {
     /// A worker without a thread.
     pub fn new(index: u32) -> Worker<P> {
-        assert!(
-            index < POOL,
-            "worker {index} would be taken for a pool thread"
-        );
+        assert!(index < POOL, "worker {index} would be taken for a pool thread");
         Worker {
             index,
             runq: RunQueue::new(),
@@ -197,12 +194,7 @@ impl<P: Platform> Loop<'_, P> {
             // From its first instruction to its last it belongs to this worker.
             g.home.store(worker.index, Relaxed);
         }
-        assert_eq!(
-            g.home(),
-            worker.index,
-            "goroutine {} is pinned to another worker",
-            g.id()
-        );
+        assert_eq!(g.home(), worker.index, "goroutine {} is pinned to another worker", g.id());
         worker.running.store(index + 1, Relaxed);
         loop {
             g.set_status(Status::Running, worker.now());

@@ -20,8 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
+use super::bell::Bell;
 use super::g::{G, NOWHERE, POOL, PROXY, Status};
-use super::shared::{Bell, Shared, shut_down_error};
+use super::shared::{Shared, shut_down_error};
 use crate::fd::sema::Sema;
 use crate::platform::{Atomic, Kernel, Lock, Park, Platform, Primitives};
 use crate::poll::Delay;
@@ -48,10 +49,7 @@ impl<P: Primitives> fmt::Debug for World<P> {
 impl<P: Primitives> World<P> {
     /// A running world.
     pub(super) fn new() -> World<P> {
-        World {
-            lock: Sema::new(1),
-            bell: Bell::new(),
-        }
+        World { lock: Sema::new(1), bell: Bell::new() }
     }
 
     /// The last worker stands still.
@@ -90,11 +88,7 @@ pub struct Dump {
 
 impl fmt::Display for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let note = if self.consistent {
-            ""
-        } else {
-            ", a worker did not stop: moments differ"
-        };
+        let note = if self.consistent { "" } else { ", a worker did not stop: moments differ" };
         writeln!(
             f,
             "{} goroutines on {} workers, {} waiting for I/O{note}",
@@ -104,11 +98,7 @@ impl fmt::Display for Dump {
         )?;
         for g in &self.goroutines {
             let home = g.home.as_deref().unwrap_or("-");
-            write!(
-                f,
-                "g{:<6} {home:<6} {:<20} {:>9.3?}",
-                g.id, g.status, g.since
-            )?;
+            write!(f, "g{:<6} {home:<6} {:<20} {:>9.3?}", g.id, g.status, g.since)?;
             match &g.name {
                 Some(name) => writeln!(f, "  '{name}'")?,
                 None => writeln!(f)?,
@@ -178,9 +168,8 @@ impl<P: Platform> Shared<P> {
         self.with_world_stopped(|consistent| {
             let now = self.kernel.clock();
             let made = self.made_gs();
-            let mut goroutines: Vec<GoroutineDump> = (0..made)
-                .filter_map(|index| describe(self.gs.try_get(index)?, now))
-                .collect();
+            let mut goroutines: Vec<GoroutineDump> =
+                (0..made).filter_map(|index| describe(self.gs.try_get(index)?, now)).collect();
             goroutines.sort_by_key(|g| g.id);
             Dump {
                 goroutines,
@@ -248,11 +237,5 @@ fn describe<P: Platform>(g: &G<P>, now: u64) -> Option<GoroutineDump> {
         0 => Duration::ZERO,
         since => Duration::from_nanos(now.saturating_sub(since)),
     };
-    Some(GoroutineDump {
-        id: g.id(),
-        name: g.name(),
-        status,
-        since,
-        home,
-    })
+    Some(GoroutineDump { id: g.id(), name: g.name(), status, since, home })
 }

@@ -26,9 +26,7 @@ impl<T: Send + 'static, P: Primitives> RawChannel<T, P> {
     /// An empty channel with one sender and one receiver.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        RawChannel {
-            state: P::Mutex::new(ChannelState::new(capacity)),
-        }
+        RawChannel { state: P::Mutex::new(ChannelState::new(capacity)) }
     }
 
     /// Sends if that is possible at once.

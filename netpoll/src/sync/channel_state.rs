@@ -98,10 +98,7 @@ impl<T, W> ChannelState<T, W> {
             return Ok(SendAction::Sent(Some(receiver)));
         }
         if self.buffer.len() < self.capacity {
-            assert!(
-                self.waiting_senders.is_empty(),
-                "C2: a sender waits for room"
-            );
+            assert!(self.waiting_senders.is_empty(), "C2: a sender waits for room");
             self.buffer.push_back(value);
             return Ok(SendAction::Sent(None));
         }

@@ -43,12 +43,7 @@ impl World {
         }
         assert_eq!(channel.drop_sender(), []);
         assert_eq!(channel.drop_receiver(), (vec![], [].into()));
-        World {
-            channel,
-            clients,
-            received: vec![],
-            lost: vec![],
-        }
+        World { channel, clients, received: vec![], lost: vec![] }
     }
 
     fn wake(&mut self, woken: impl IntoIterator<Item = usize>) {
@@ -260,15 +255,9 @@ fn errors_give_the_value_back() {
     sender.try_send("in").unwrap();
     assert_eq!(sender.try_send("out"), Err(TrySendError::Full("out")));
     let timeout = Duration::from_millis(1);
-    assert_eq!(
-        sender.send_timeout("late", timeout),
-        Err(SendTimeoutError::Timeout("late"))
-    );
+    assert_eq!(sender.send_timeout("late", timeout), Err(SendTimeoutError::Timeout("late")));
     assert_eq!(receiver.try_iter().collect::<Vec<_>>(), ["in"]);
-    assert_eq!(
-        receiver.recv_timeout(timeout),
-        Err(RecvTimeoutError::Timeout)
-    );
+    assert_eq!(receiver.recv_timeout(timeout), Err(RecvTimeoutError::Timeout));
     assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
     drop(receiver);
     assert_eq!(sender.send("back"), Err(SendError("back")));
@@ -286,11 +275,7 @@ fn the_last_receiver_takes_the_buffer_along_and_releases_senders() {
     thread::sleep(Duration::from_millis(5));
     drop(receiver);
     assert!(blocked.join().unwrap());
-    assert_eq!(
-        Arc::strong_count(&value),
-        1,
-        "the buffered value is dropped"
-    );
+    assert_eq!(Arc::strong_count(&value), 1, "the buffered value is dropped");
     drop(sender);
 }
 

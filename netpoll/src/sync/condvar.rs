@@ -24,9 +24,7 @@ impl<P: Primitives> RawCondvar<P> {
     /// A condition variable that nobody waits for.
     #[must_use]
     pub fn new() -> Self {
-        RawCondvar {
-            queue: P::Mutex::new(WaitQueue::new()),
-        }
+        RawCondvar { queue: P::Mutex::new(WaitQueue::new()) }
     }
 
     /// Queues up, calls `unlock`, then parks until it is notified or `deadline` passes. True when it

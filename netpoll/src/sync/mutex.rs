@@ -23,9 +23,7 @@ impl<P: Primitives> RawMutex<P> {
     /// A free mutex.
     #[must_use]
     pub fn new() -> Self {
-        RawMutex {
-            state: P::Mutex::new(MutexState::new()),
-        }
+        RawMutex { state: P::Mutex::new(MutexState::new()) }
     }
 
     /// Takes the mutex if it is free.
@@ -109,18 +107,13 @@ impl<T> Mutex<T> {
     /// An unlocked mutex around `value`.
     #[must_use]
     pub fn new(value: T) -> Mutex<T> {
-        Mutex {
-            raw: RawMutex::new(),
-            data: sync::Mutex::new(value),
-        }
+        Mutex { raw: RawMutex::new(), data: sync::Mutex::new(value) }
     }
 
     /// Takes the value out.
     #[must_use]
     pub fn into_inner(self) -> T {
-        self.data
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.data.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,10 +144,7 @@ impl<T: ?Sized> Mutex<T> {
             Err(TryLockError::Poisoned(poison)) => poison.into_inner(),
             Err(TryLockError::WouldBlock) => panic!("two owners of one mutex"),
         };
-        MutexGuard {
-            mutex: self,
-            data: Some(data),
-        }
+        MutexGuard { mutex: self, data: Some(data) }
     }
 }
 

@@ -81,12 +81,7 @@ impl<W> MutexState<W> {
     /// A free mutex.
     #[must_use]
     pub(super) fn new() -> Self {
-        MutexState {
-            owned: false,
-            heir: None,
-            woken: false,
-            queue: WaitQueue::new(),
-        }
+        MutexState { owned: false, heir: None, woken: false, queue: WaitQueue::new() }
     }
 
     /// Takes the mutex if it is free.
@@ -107,10 +102,7 @@ impl<W> MutexState<W> {
             return LockAction::Own;
         }
         let turn = match turn {
-            None => Turn {
-                seat: self.queue.push((waiter, 0)),
-                losses: 0,
-            },
+            None => Turn { seat: self.queue.push((waiter, 0)), losses: 0 },
             Some(Turn { seat, losses }) => {
                 let losses = losses.saturating_add(1);
                 self.queue.push_again(seat, (waiter, losses));
@@ -218,10 +210,7 @@ mod tests {
         }
 
         fn check(&self) {
-            let owners = self
-                .clients
-                .iter()
-                .filter(|c| matches!(c, Client::Owner(_)));
+            let owners = self.clients.iter().filter(|c| matches!(c, Client::Owner(_)));
             let heirs = usize::from(self.mutex.heir.is_some());
             let owned = usize::from(self.mutex.owned);
             assert_eq!(owners.count() + heirs, owned, "exclusion: {self:?}");
@@ -234,10 +223,8 @@ mod tests {
     /// All interleavings of clients that lock and unlock `rounds` times each. Returns their number of
     /// distinct states.
     fn explore(clients: usize, rounds: u32) -> usize {
-        let start = World {
-            mutex: MutexState::new(),
-            clients: vec![Client::Lock(rounds, None); clients],
-        };
+        let start =
+            World { mutex: MutexState::new(), clients: vec![Client::Lock(rounds, None); clients] };
         let mut seen = HashSet::from([start.clone()]);
         let mut todo = vec![start];
         while let Some(world) = todo.pop() {

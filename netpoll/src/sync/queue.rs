@@ -19,10 +19,7 @@ impl<W> WaitQueue<W> {
     /// A queue with nobody in it.
     #[must_use]
     pub(super) fn new() -> Self {
-        WaitQueue {
-            entries: VecDeque::new(),
-            next_seat: 0,
-        }
+        WaitQueue { entries: VecDeque::new(), next_seat: 0 }
     }
 
     /// Puts `waiter` at the end.

@@ -20,9 +20,7 @@ impl<P: Primitives> RawRwLock<P> {
     /// A free lock.
     #[must_use]
     pub fn new() -> Self {
-        RawRwLock {
-            state: P::Mutex::new(RwLockState::new()),
-        }
+        RawRwLock { state: P::Mutex::new(RwLockState::new()) }
     }
 
     /// Takes the lock if that needs no waiting.
@@ -84,18 +82,13 @@ impl<T> RwLock<T> {
     /// A free lock around `value`.
     #[must_use]
     pub fn new(value: T) -> RwLock<T> {
-        RwLock {
-            raw: RawRwLock::new(),
-            data: sync::RwLock::new(value),
-        }
+        RwLock { raw: RawRwLock::new(), data: sync::RwLock::new(value) }
     }
 
     /// Takes the value out.
     #[must_use]
     pub fn into_inner(self) -> T {
-        self.data
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.data.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,17 +121,11 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     fn read_guard(&self) -> RwLockReadGuard<'_, T> {
-        RwLockReadGuard {
-            raw: &self.raw,
-            data: Some(uncontended(self.data.try_read())),
-        }
+        RwLockReadGuard { raw: &self.raw, data: Some(uncontended(self.data.try_read())) }
     }
 
     fn write_guard(&self) -> RwLockWriteGuard<'_, T> {
-        RwLockWriteGuard {
-            raw: &self.raw,
-            data: Some(uncontended(self.data.try_write())),
-        }
+        RwLockWriteGuard { raw: &self.raw, data: Some(uncontended(self.data.try_write())) }
     }
 }
 

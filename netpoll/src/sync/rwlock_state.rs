@@ -46,11 +46,7 @@ impl<W> RwLockState<W> {
     /// A free lock.
     #[must_use]
     pub(super) fn new() -> Self {
-        RwLockState {
-            readers: 0,
-            writer: false,
-            queue: WaitQueue::new(),
-        }
+        RwLockState { readers: 0, writer: false, queue: WaitQueue::new() }
     }
 
     /// Takes the lock if that needs no waiting.
@@ -86,11 +82,7 @@ impl<W> RwLockState<W> {
             }
         }
         let mut woken = Vec::new();
-        while self
-            .queue
-            .front()
-            .is_some_and(|(_, access)| self.admits(*access))
-        {
+        while self.queue.front().is_some_and(|(_, access)| self.admits(*access)) {
             if let Some((_, (waiter, access))) = self.queue.pop() {
                 self.admit(access);
                 woken.push(waiter);
@@ -170,10 +162,7 @@ mod tests {
             };
             let (readers, writers) = (inside(Access::Read), inside(Access::Write));
             assert!(writers == 0 || (writers == 1 && readers == 0), "R1");
-            assert_eq!(
-                (readers, writers == 1),
-                (self.lock.readers, self.lock.writer)
-            );
+            assert_eq!((readers, writers == 1), (self.lock.readers, self.lock.writer));
             if let Some((_, first)) = self.lock.queue.front() {
                 assert!(readers + writers > 0, "R2");
                 assert!(*first == Access::Write || writers == 1, "R3");
@@ -184,10 +173,7 @@ mod tests {
     #[test]
     fn every_interleaving_excludes_and_everybody_gets_the_lock() {
         use Access::{Read, Write};
-        let client = |left: &[Access]| Client {
-            left: left.to_vec(),
-            at: At::Outside,
-        };
+        let client = |left: &[Access]| Client { left: left.to_vec(), at: At::Outside };
         let start = World {
             lock: RwLockState::new(),
             clients: vec![

@@ -29,12 +29,7 @@ impl<P: Primitives> RawWaitGroup<P> {
     /// A group with `count` things to do.
     #[must_use]
     pub fn new(count: usize) -> Self {
-        RawWaitGroup {
-            state: P::Mutex::new(State {
-                count,
-                queue: WaitQueue::new(),
-            }),
-        }
+        RawWaitGroup { state: P::Mutex::new(State { count, queue: WaitQueue::new() }) }
     }
 
     /// Adds `n` things to do.

@@ -177,10 +177,7 @@ fn one_line(complaint: &str) -> String {
         lines.join(" ")
     };
     let mut line = words(&mut complaint.lines().take_while(|line| !line.is_empty()));
-    if let Some(tip) = complaint
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("tip: "))
-    {
+    if let Some(tip) = complaint.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
         line += &format!("; {tip}");
     }
     line + "; see `cargo sim --help`"
@@ -257,9 +254,7 @@ fn seed(text: &str) -> Result<u64, String> {
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let ms = match unit {
         "ms" => Some(1),
@@ -269,9 +264,7 @@ fn time(text: &str) -> Result<Duration, String> {
         _ => None,
     };
     let number = number.parse::<u64>().ok().filter(|&number| number > 0);
-    let total = number
-        .zip(ms)
-        .and_then(|(number, ms)| number.checked_mul(ms));
+    let total = number.zip(ms).and_then(|(number, ms)| number.checked_mul(ms));
     total
         .map(Duration::from_millis)
         .ok_or_else(|| "not a time such as 500ms, 30s, 2m or 1h".to_string())

@@ -51,11 +51,7 @@ pub(crate) fn explore(args: &ExploreArgs, output: &mut Output) -> Result<Verdict
     } else {
         output.print(&conclusion(&summaries, start.elapsed()));
     }
-    Ok(if violated {
-        Verdict::Violated
-    } else {
-        Verdict::Clean
-    })
+    Ok(if violated { Verdict::Violated } else { Verdict::Clean })
 }
 
 /// The scenarios that were asked for, each once.
@@ -64,10 +60,7 @@ fn scenarios(args: &ExploreArgs) -> Result<Vec<&'static Scenario>, Usage> {
         return Ok(scenarios::all().iter().collect());
     }
     if args.names.is_empty() {
-        let text = format!(
-            "which scenario? Give names or --all; there are {}",
-            args::known()
-        );
+        let text = format!("which scenario? Give names or --all; there are {}", args::known());
         return Err(Usage(text));
     }
     let mut chosen: Vec<&'static Scenario> = Vec::new();
@@ -88,9 +81,7 @@ fn plan(args: &ExploreArgs, scenario: &'static Scenario) -> Result<Plan, Usage> 
     };
     let end = args.start.checked_add(count).ok_or_else(|| {
         let start = args.start;
-        Usage(format!(
-            "--start {start} --seeds {count}: seeds end before 2^64 - 1"
-        ))
+        Usage(format!("--start {start} --seeds {count}: seeds end before 2^64 - 1"))
     })?;
     Ok(Plan {
         scenario,
@@ -173,10 +164,7 @@ struct Table {
 impl Table {
     fn of(plans: &[Plan]) -> Table {
         let names = plans.iter().map(|plan| plan.scenario.name.len());
-        Table {
-            scenarios: plans.len(),
-            width: names.max().unwrap_or(0).max("scenario".len()),
-        }
+        Table { scenarios: plans.len(), width: names.max().unwrap_or(0).max("scenario".len()) }
     }
 
     fn header(&self) -> String {
@@ -225,10 +213,7 @@ fn per_second(count: u64, elapsed: Duration) -> u64 {
 /// The reports, and the sum of it all.
 fn conclusion(summaries: &[Summary], elapsed: Duration) -> String {
     let mut text = String::new();
-    let findings: Vec<&Finding> = summaries
-        .iter()
-        .filter_map(|s| s.finding.as_ref())
-        .collect();
+    let findings: Vec<&Finding> = summaries.iter().filter_map(|s| s.finding.as_ref()).collect();
     for finding in &findings {
         text += &format!("\n{finding}");
     }

@@ -15,10 +15,7 @@ pub(crate) fn list(args: &ListArgs, output: &mut Output) {
     }
     let names = every().map(|scenario| scenario.name.len());
     let width = names.max().unwrap_or(0);
-    output.print(&format!(
-        "{:width$}  faults  granularity  what it hunts\n",
-        "scenario"
-    ));
+    output.print(&format!("{:width$}  faults  granularity  what it hunts\n", "scenario"));
     for scenario in every() {
         output.print(&format!(
             "{:width$}  {:6}  {:11}  {}\n",

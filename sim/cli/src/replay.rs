@@ -75,9 +75,7 @@ fn run(args: &ReplayArgs) -> Result<Run, Usage> {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("scenarios are {}", args::known()),
         };
-        Usage(format!(
-            "`{what}` is no scenario and cannot be read as a file: {error}; {hint}"
-        ))
+        Usage(format!("`{what}` is no scenario and cannot be read as a file: {error}; {hint}"))
     })?;
     let failure = Failure::parse(&text).map_err(|error| Usage(format!("{what}: {error}")))?;
     if let Some(given) = given(args) {

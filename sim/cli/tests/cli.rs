@@ -91,20 +91,14 @@ fn bad_usage_is_one_clear_line_and_code_2() {
         (&["explore", "echo", "--time", "30"], "such as 500ms, 30s"),
         (&["explore", "echo", "--time", "0s"], "such as 500ms, 30s"),
         (&["explore", "echo", "--start", "0xg"], "decimal or 0x"),
-        (
-            &["explore", "echo", "--start", "0xffffffffffffffff"],
-            "2^64",
-        ),
+        (&["explore", "echo", "--start", "0xffffffffffffffff"], "2^64"),
         (&["explore", "echo", "--faults", "heavy"], "chaos"),
         (&["explore", "echo", "--granularity", "fine"], "atomic"),
         (&["explore", "echo", "--colour"], "'--colour'"),
         (&["replay"], "<NAME|FILE>"),
         (&["replay", "echo"], "--seed 17"),
         (&["replay", "echo", "--seed", "-1"], "-1"),
-        (
-            &["replay", "echo", "--seed", "1", "--text", "--json"],
-            "--json",
-        ),
+        (&["replay", "echo", "--seed", "1", "--text", "--json"], "--json"),
         (&["replay", "no/such/file"], "cannot be read"),
         (&["replay", "/"], "cannot be read"),
         (&["replay", "ehco", "--seed", "1"], "did you mean `echo`?"),
@@ -140,10 +134,7 @@ fn an_exploration_that_finds_nothing_is_code_0_and_a_table() {
     assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
     let table = text(&output.stdout);
     let row = table.lines().find(|line| line.starts_with("echo "));
-    assert!(
-        row.is_some_and(|row| row.contains(" 20 ") && row.contains("clean")),
-        "{table}"
-    );
+    assert!(row.is_some_and(|row| row.contains(" 20 ") && row.contains("clean")), "{table}");
     assert!(table.contains("nothing found in 40 runs"), "{table}");
 }
 
@@ -153,10 +144,7 @@ fn an_exploration_can_be_limited_by_time() {
     assert_eq!(code(&output), 0);
     let object = parsed(&output);
     let scenarios = object["scenarios"].as_array().expect("an array");
-    assert!(
-        scenarios.iter().all(|it| it["seeds"].as_u64() > Some(0)),
-        "{object}"
-    );
+    assert!(scenarios.iter().all(|it| it["seeds"].as_u64() > Some(0)), "{object}");
 }
 
 #[test]
@@ -180,9 +168,7 @@ fn a_finding_is_code_1_with_its_four_parts_and_a_file() {
 fn a_replay_is_the_same_bytes_from_the_command_and_from_the_file() {
     let folder = Folder::new("replay");
     let (printed, file) = find_failure(&folder);
-    let command = printed
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("cargo sim replay b"));
+    let command = printed.lines().find_map(|line| line.trim().strip_prefix("cargo sim replay b"));
     let command = format!("replay b{}", command.expect("the command is printed"));
     let from_seed: Vec<&str> = command.split(' ').collect();
     let from_file = ["replay", file.to_str().expect("a plain path")];
@@ -192,16 +178,10 @@ fn a_replay_is_the_same_bytes_from_the_command_and_from_the_file() {
     for args in [&from_seed[..], &from_file] {
         let again = output(args);
         assert_eq!(code(&again), 1, "{args:?}");
-        assert!(
-            first.stdout == again.stdout,
-            "{args:?} prints something else"
-        );
+        assert!(first.stdout == again.stdout, "{args:?} prints something else");
     }
     let trace = text(&first.stdout);
-    assert!(
-        trace.contains("park g") && trace.contains("deadlock: "),
-        "{trace}"
-    );
+    assert!(trace.contains("park g") && trace.contains("deadlock: "), "{trace}");
 }
 
 #[test]
@@ -231,11 +211,7 @@ fn json_is_one_object_on_standard_output() {
     assert_eq!(code(&replayed), 1);
     let object = parsed(&replayed);
     assert_eq!(object["failure"]["sentence"], failure["sentence"]);
-    assert!(
-        object["trace"]
-            .as_array()
-            .is_some_and(|lines| lines.len() > 10)
-    );
+    assert!(object["trace"].as_array().is_some_and(|lines| lines.len() > 10));
     assert_eq!(
         parsed(&output(&["replay", "echo", "--seed", "1", "--json"]))["failure"],
         Value::Null
@@ -258,14 +234,8 @@ fn a_failure_file_that_cannot_be_used_is_refused() {
             "line 2: no scenario is called `ecko`",
         ),
         (good[..good.len() / 2].to_string(), "expected "),
-        (
-            String::new(),
-            "line 1: expected `netpoll-failure 1`, found the end of the file",
-        ),
-        (
-            good.replacen("workers 2", "workers 9999", 1),
-            "line 7: expected `workers N`",
-        ),
+        (String::new(), "line 1: expected `netpoll-failure 1`, found the end of the file"),
+        (good.replacen("workers 2", "workers 9999", 1), "line 7: expected `workers N`"),
     ] {
         fs::write(&file, bad).expect("it can be written");
         check_usage(&["replay", path], part);
@@ -287,10 +257,7 @@ fn a_replay_that_leaves_its_list_warns() {
     let output = output(&["replay", file.to_str().expect("a plain path")]);
     assert_eq!(code(&output), 0);
     let warning = text(&output.stderr);
-    assert!(
-        warning.starts_with("warning: the program has changed"),
-        "{warning}"
-    );
+    assert!(warning.starts_with("warning: the program has changed"), "{warning}");
 }
 
 #[test]
@@ -298,12 +265,7 @@ fn a_failure_that_cannot_be_saved_is_reported_all_the_same() {
     let folder = Folder::new("unsaved");
     let blocked = folder.0.join("file");
     fs::write(&blocked, "in the way").expect("it can be written");
-    let output = output(&[
-        "explore",
-        "broken",
-        "--save",
-        blocked.to_str().expect("plain"),
-    ]);
+    let output = output(&["explore", "broken", "--save", blocked.to_str().expect("plain")]);
     assert_eq!(code(&output), 1);
     assert!(text(&output.stderr).starts_with("warning: the failure cannot be saved"));
     assert!(text(&output.stdout).contains("cargo sim replay broken"));
@@ -316,14 +278,8 @@ fn failures_are_saved_in_the_workspace_or_else_here() {
     fs::create_dir_all(root.join("traces")).expect("it can be made");
     fs::create_dir_all(root.join("deep/down")).expect("it can be made");
     fs::write(root.join("Cargo.toml"), "[workspace]\n").expect("it can be written");
-    for (from, to) in [
-        (root.join("deep/down"), &root),
-        (folder.0.clone(), &folder.0),
-    ] {
-        let status = sim(&["explore", "broken"])
-            .current_dir(from)
-            .stdout(Stdio::null())
-            .status();
+    for (from, to) in [(root.join("deep/down"), &root), (folder.0.clone(), &folder.0)] {
+        let status = sim(&["explore", "broken"]).current_dir(from).stdout(Stdio::null()).status();
         assert_eq!(status.expect("the binary was built").code(), Some(1));
         let saved = fs::read_dir(to.join("traces/failures")).expect("it was made");
         assert_eq!(saved.count(), 1);

@@ -49,11 +49,7 @@ impl fmt::Display for Outcome {
                 f.write_str("deadlock:")?;
                 list(f, blocked)
             }
-            Outcome::Panicked {
-                message,
-                location,
-                thread,
-            } => {
+            Outcome::Panicked { message, location, thread } => {
                 write!(f, "{thread} panicked")?;
                 if let Some(location) = location {
                     write!(f, " at {location}")?;

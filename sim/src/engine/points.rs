@@ -71,11 +71,7 @@ impl Engine {
         std::mem::forget(payload); // its destructor is code of a broken run
         let thread = self.threads.current();
         let thread = self.recorder.borrow().thread_name(thread).to_string();
-        self.finish(Outcome::Panicked {
-            message,
-            location,
-            thread,
-        });
+        self.finish(Outcome::Panicked { message, location, thread });
         self.stand_still();
     }
 
@@ -142,18 +138,13 @@ impl Engine {
         self.record(WorldEvent::Block { on }.into());
         let this = self.threads.current();
         self.threads.block(on, deadline_ns);
-        self.deadline_ns
-            .set(self.deadline_ns.get().min(deadline_ns));
+        self.deadline_ns.set(self.deadline_ns.get().min(deadline_ns));
         self.step();
         self.pick(PointKind::Blocked);
         self.switch_from(this.0);
         let timed_out = self.threads.timed_out();
         self.record(WorldEvent::Resume { timed_out }.into());
-        if timed_out {
-            Wake::TimedOut
-        } else {
-            Wake::Woken
-        }
+        if timed_out { Wake::TimedOut } else { Wake::Woken }
     }
 
     /// Makes a blocked thread runnable. Others are left as they are.

@@ -21,10 +21,7 @@ fn lost_update(seed: u64, granularity: Granularity) -> Report {
     check_with(seed, granularity, |_| {
         let counter = Arc::new(Counter::new(0));
         let add = |counter: Arc<Counter>| move || counter.store(counter.load(Relaxed) + 1, Relaxed);
-        let threads = [
-            spawn("a", add(counter.clone())),
-            spawn("b", add(counter.clone())),
-        ];
+        let threads = [spawn("a", add(counter.clone())), spawn("b", add(counter.clone()))];
         threads.into_iter().for_each(Thread::join);
         assert_eq!(counter.load(Relaxed), 2, "lost update");
     })
@@ -54,17 +51,11 @@ fn a_failure_repeats_from_its_seed_and_from_its_choices() {
     let again = run(config, |_| {
         let counter = Arc::new(Counter::new(0));
         let add = |counter: Arc<Counter>| move || counter.store(counter.load(Relaxed) + 1, Relaxed);
-        let threads = [
-            spawn("a", add(counter.clone())),
-            spawn("b", add(counter.clone())),
-        ];
+        let threads = [spawn("a", add(counter.clone())), spawn("b", add(counter.clone()))];
         threads.into_iter().for_each(Thread::join);
         assert_eq!(counter.load(Relaxed), 2, "lost update");
     });
-    assert_eq!(
-        (again.trace, again.choices, again.diverged),
-        (first.trace, first.choices, None)
-    );
+    assert_eq!((again.trace, again.choices, again.diverged), (first.trace, first.choices, None));
 }
 
 #[test]
@@ -74,12 +65,7 @@ fn a_panic_is_reported_with_its_message_thread_and_place_and_ends_the_run() {
         thread.join();
         unreachable!("the run is over");
     });
-    let Outcome::Panicked {
-        message,
-        location,
-        thread,
-    } = report.outcome
-    else {
+    let Outcome::Panicked { message, location, thread } = report.outcome else {
         panic!("{:?}", report.outcome);
     };
     assert_eq!((&*message, &*thread), ("I7: slot 4 is gone", "w3"));
@@ -116,10 +102,7 @@ fn a_deadlock_of_two_locks_is_found_and_says_who_waits_for_what() {
         }
     };
     let found = (0..200).find_map(deadlock).expect("a deadlock");
-    assert!(
-        found.starts_with("deadlock: main waits for lock #"),
-        "{found}"
-    );
+    assert!(found.starts_with("deadlock: main waits for lock #"), "{found}");
     assert!(found.contains(", other waits for lock #"), "{found}");
 }
 
@@ -184,11 +167,7 @@ fn a_busy_wait_lets_the_others_run_even_if_every_choice_is_dull() {
 
 #[test]
 fn a_run_that_never_ends_is_given_up() {
-    let config = SimConfig {
-        step_limit: 5_000,
-        record: Keep::Last(10),
-        ..SimConfig::seed(3)
-    };
+    let config = SimConfig { step_limit: 5_000, record: Keep::Last(10), ..SimConfig::seed(3) };
     let report = run(config, |_| {
         loop {
             Sim::spin_hint();
@@ -213,11 +192,7 @@ fn a_spin_without_calls_lets_others_run_and_time_pass_and_ends_at_the_step_limit
             thread.join();
         });
         assert_eq!(report.outcome, Outcome::Finished);
-        let config = SimConfig {
-            granularity,
-            step_limit: 5_000,
-            ..SimConfig::seed(1)
-        };
+        let config = SimConfig { granularity, step_limit: 5_000, ..SimConfig::seed(1) };
         let report = run(config, |_| {
             let never = <Sim as Primitives>::AtomicU32::new(0);
             while never.load(Relaxed) == 0 {}

@@ -129,9 +129,7 @@ impl Threads {
                 slots[index].state = State::Ended;
                 slots[index].yielder = ptr::null();
                 drop(slots);
-                self.runnable
-                    .borrow_mut()
-                    .retain(|&id| usize::from(id) != index);
+                self.runnable.borrow_mut().retain(|&id| usize::from(id) != index);
                 stacks::give(fiber.into_stack());
                 true
             }
@@ -204,13 +202,10 @@ impl Threads {
     /// The blocked threads and what they wait for, in the order of their ids.
     pub(super) fn blocked(&self) -> Vec<(ThreadId, BlockedOn)> {
         let slots = self.slots.borrow();
-        let blocked = slots
-            .iter()
-            .enumerate()
-            .filter_map(|(id, slot)| match slot.state {
-                State::Blocked { on, .. } => Some((ThreadId(id as u16), on)),
-                _ => None,
-            });
+        let blocked = slots.iter().enumerate().filter_map(|(id, slot)| match slot.state {
+            State::Blocked { on, .. } => Some((ThreadId(id as u16), on)),
+            _ => None,
+        });
         blocked.collect()
     }
 

@@ -62,10 +62,7 @@ impl Execution {
         }
         let lengths = (a.choices.len(), b.choices.len());
         if lengths.0 != lengths.1 {
-            return Some(format!(
-                "{} choices first and then {}",
-                lengths.0, lengths.1
-            ));
+            return Some(format!("{} choices first and then {}", lengths.0, lengths.1));
         }
         if a.outcome != b.outcome {
             return Some(format!("first {}, then {}", a.outcome, b.outcome));
@@ -133,11 +130,7 @@ pub fn execute(scenario: &Scenario, options: &Options, source: Source, record: K
         }
     };
     let violation = Violation::of(&report, &goroutines, waiters);
-    Execution {
-        report,
-        goroutines,
-        violation,
-    }
+    Execution { report, goroutines, violation }
 }
 
 fn lock(sight: &Mutex<Sight>) -> std::sync::MutexGuard<'_, Sight> {

@@ -94,10 +94,7 @@ impl Finding {
             Some(_) => first,
         };
         let finding = Finding::of(scenario, options, seed, shown);
-        Finding {
-            nondeterminism,
-            ..finding.expect("the first execution has violated something")
-        }
+        Finding { nondeterminism, ..finding.expect("the first execution has violated something") }
     }
 
     /// The command that shows the same run again; `None` when only a file can say what it was.
@@ -129,11 +126,7 @@ pub const fn granularity_name(granularity: Granularity) -> &'static str {
 /// The name of a set of faults, if it is one of those that have a name.
 #[must_use]
 pub fn faults_name(faults: &Faults) -> Option<&'static str> {
-    let named = [
-        ("none", Faults::none()),
-        ("light", Faults::light()),
-        ("chaos", Faults::chaos()),
-    ];
+    let named = [("none", Faults::none()), ("light", Faults::light()), ("chaos", Faults::chaos())];
     let found = named.into_iter().find(|(_, named)| named == faults);
     found.map(|(name, _)| name)
 }
@@ -153,11 +146,7 @@ fn last_events(trace: &Trace, violation: &Violation) -> Vec<String> {
     let mut records: Vec<Record> = until.iter().rev().filter(is_shown).copied().collect();
     records.truncate(EVENTS);
     records.reverse();
-    let shown = Trace {
-        threads: trace.threads.clone(),
-        records,
-        dropped: 0,
-    };
+    let shown = Trace { threads: trace.threads.clone(), records, dropped: 0 };
     let text = text::render(&shown);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.trim_end().to_string()).collect()
@@ -252,9 +241,7 @@ impl Finding {
             writeln!(f, "  none")?;
         }
         for g in &self.goroutines {
-            let worker = g
-                .worker
-                .map_or("-".to_string(), |index| format!("w{index}"));
+            let worker = g.worker.map_or("-".to_string(), |index| format!("w{index}"));
             write!(f, "  g{:<4} {worker:<4} {}", g.id, status_text(g.status))?;
             match g.parked_io.and_then(|parked| parked.cancelled) {
                 Some(reason) => writeln!(f, ", which is over: {reason}")?,

@@ -119,12 +119,7 @@ pub fn explore(plan: &Plan, watch: &(dyn Fn(&Progress) + Sync)) -> Summary {
         let options = &plan.options;
         Finding::confirm(plan.scenario, options, Source::Seed(seed), execution)
     });
-    Summary {
-        scenario: plan.scenario,
-        progress: state.progress,
-        elapsed: start.elapsed(),
-        finding,
-    }
+    Summary { scenario: plan.scenario, progress: state.progress, elapsed: start.elapsed(), finding }
 }
 
 /// What the threads of one exploration share.

@@ -89,11 +89,7 @@ impl fmt::Display for Violation {
 
 impl Violation {
     fn new(property: Property, sentence: String) -> Violation {
-        Violation {
-            property,
-            sentence,
-            subject: None,
-        }
+        Violation { property, sentence, subject: None }
     }
 
     /// What the run violated, if anything.
@@ -108,9 +104,7 @@ impl Violation {
                 Some(Violation::new(Property::Panic, panicked.to_string()))
             }
             stuck @ (Outcome::Deadlock { .. } | Outcome::TimeLimit { .. }) => {
-                let lost = goroutines
-                    .iter()
-                    .find_map(|g| lost_wakeup(g, &report.open_fds));
+                let lost = goroutines.iter().find_map(|g| lost_wakeup(g, &report.open_fds));
                 Some(lost.unwrap_or_else(|| deadlock(stuck, goroutines)))
             }
             Outcome::StepLimit => {
@@ -123,11 +117,7 @@ impl Violation {
 
 /// A goroutine that is parked on a descriptor and should not be.
 fn lost_wakeup(g: &GoroutineState, open_fds: &[OpenFd]) -> Option<Violation> {
-    let ParkedIo {
-        fd,
-        mode,
-        cancelled,
-    } = g.parked_io?;
+    let ParkedIo { fd, mode, cancelled } = g.parked_io?;
     let open = open_fds.iter().find(|open| open.fd == fd);
     let (number, why) = match (cancelled, open) {
         (Some(PollError::Closing), _) => ("L3", "is closing".to_string()),
@@ -160,10 +150,8 @@ fn deadlock(outcome: &Outcome, goroutines: &[GoroutineState]) -> Violation {
         let sentence = format!("L10 deadlock: g{} is runnable and nobody runs it", g.id);
         return Violation::new(Property::Deadlock, sentence);
     }
-    let goroutines: Vec<String> = goroutines
-        .iter()
-        .map(|g| format!("g{} {}", g.id, status_text(g.status)))
-        .collect();
+    let goroutines: Vec<String> =
+        goroutines.iter().map(|g| format!("g{} {}", g.id, status_text(g.status))).collect();
     let sentence = match (goroutines.as_slice(), outcome) {
         ([], outcome) => outcome.to_string(),
         (all, Outcome::TimeLimit { .. }) => {
@@ -238,21 +226,12 @@ mod tests {
             id: 7,
             status: Status::Waiting(WaitReason::Io(fd, mode)),
             worker: Some(1),
-            parked_io: Some(ParkedIo {
-                fd,
-                mode,
-                cancelled,
-            }),
+            parked_io: Some(ParkedIo { fd, mode, cancelled }),
         }
     }
 
     fn socket(ready: i32) -> OpenFd {
-        OpenFd {
-            fd: 5,
-            kind: "tcp",
-            ready: ready.cast_unsigned(),
-            interest: None,
-        }
+        OpenFd { fd: 5, kind: "tcp", ready: ready.cast_unsigned(), interest: None }
     }
 
     #[track_caller]
@@ -271,11 +250,7 @@ mod tests {
         let expired = [reader(Some(PollError::Timeout))];
         let expected = format!("L2 {lost} is past its deadline");
         check(&stuck(vec![socket(0)]), &expired, &expected);
-        check(
-            &stuck(vec![]),
-            &[reader(None)],
-            &format!("L3 {lost} is closed"),
-        );
+        check(&stuck(vec![]), &[reader(None)], &format!("L3 {lost} is closed"));
         check(
             &stuck(vec![socket(libc::EPOLLIN)]),
             &[reader(None)],
@@ -286,10 +261,7 @@ mod tests {
     #[test]
     fn a_parked_goroutine_without_one_is_part_of_a_deadlock() {
         check(
-            &report(
-                Outcome::Deadlock { blocked: vec![] },
-                vec![socket(libc::EPOLLOUT)],
-            ),
+            &report(Outcome::Deadlock { blocked: vec![] }, vec![socket(libc::EPOLLOUT)]),
             &[reader(None)],
             "deadlock: nobody can ever run: g7 waits for read fd5",
         );

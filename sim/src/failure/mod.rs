@@ -100,9 +100,7 @@ impl Failure {
 
     /// `close_vs_read-17-atomic-light.failure`.
     fn file_name(&self) -> String {
-        let seed = self
-            .seed
-            .map_or("shrunk".to_string(), |seed| seed.to_string());
+        let seed = self.seed.map_or("shrunk".to_string(), |seed| seed.to_string());
         let granularity = granularity_name(self.options.granularity);
         let faults = faults_name(&self.options.faults).unwrap_or("custom");
         let mut name = format!("{}-{seed}-{granularity}-{faults}", self.scenario);
@@ -130,11 +128,7 @@ impl fmt::Display for Failure {
             Some(seed) => writeln!(f, "seed {seed}")?,
             None => writeln!(f, "seed -")?,
         }
-        writeln!(
-            f,
-            "granularity {}",
-            granularity_name(self.options.granularity)
-        )?;
+        writeln!(f, "granularity {}", granularity_name(self.options.granularity))?;
         writeln!(f, "faults {}", rates(&self.options.faults))?;
         writeln!(f, "workers {}", self.options.workers)?;
         writeln!(f, "violated {}", self.property.name())?;

@@ -42,9 +42,7 @@ impl std::error::Error for ParseError {}
 pub(super) fn parse(text: &str) -> Result<Failure, ParseError> {
     let lines = &mut Lines::new(text);
     let version = VERSION.to_string();
-    lines.value("netpoll-failure", &version, |value| {
-        (value == version).then_some(())
-    })?;
+    lines.value("netpoll-failure", &version, |value| (value == version).then_some(()))?;
     let word = |value: &str| {
         let is_word = !value.is_empty() && !value.contains(char::is_whitespace);
         is_word.then(|| value.to_string())
@@ -56,15 +54,11 @@ pub(super) fn parse(text: &str) -> Result<Failure, ParseError> {
         value => value.parse().ok().map(Some),
     })?;
     let granularity =
-        lines.value(
-            "granularity",
-            "syscall` or `granularity atomic",
-            |value| match value {
-                "syscall" => Some(Granularity::Syscall),
-                "atomic" => Some(Granularity::Atomic),
-                _ => None,
-            },
-        )?;
+        lines.value("granularity", "syscall` or `granularity atomic", |value| match value {
+            "syscall" => Some(Granularity::Syscall),
+            "atomic" => Some(Granularity::Atomic),
+            _ => None,
+        })?;
     let rates = "none` or `faults KIND=RATE …` with rates up to 1000 per mille, as in `faults poll-eintr=20";
     let faults = lines.value("faults", rates, parse_rates)?;
     let workers = format!("N` with N from 1 to {WORKERS_MAX}, as in `workers 2");
@@ -79,20 +73,8 @@ pub(super) fn parse(text: &str) -> Result<Failure, ParseError> {
     if lines.next().is_some() {
         return Err(lines.expected("nothing after `end`"));
     }
-    let options = Options {
-        granularity,
-        faults,
-        workers,
-    };
-    Ok(Failure {
-        scenario,
-        netpoll,
-        seed,
-        options,
-        property,
-        sentence,
-        choices,
-    })
+    let options = Options { granularity, faults, workers };
+    Ok(Failure { scenario, netpoll, seed, options, property, sentence, choices })
 }
 
 fn parse_rates(text: &str) -> Option<Faults> {
@@ -183,11 +165,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(text: &'a str) -> Lines<'a> {
-        Lines {
-            lines: text.lines().enumerate(),
-            number: 0,
-            text: None,
-        }
+        Lines { lines: text.lines().enumerate(), number: 0, text: None }
     }
 
     /// The next line that says something.

@@ -5,16 +5,8 @@ use crate::explore::WORKERS_DEFAULT;
 use crate::{ChoiceKind, Granularity};
 
 fn failure() -> Failure {
-    let thread = |k, n| Choice {
-        kind: ChoiceKind::Thread,
-        n,
-        k,
-    };
-    let fault = Choice {
-        kind: ChoiceKind::Fault(FaultKind::PollEintr),
-        n: 2,
-        k: 1,
-    };
+    let thread = |k, n| Choice { kind: ChoiceKind::Thread, n, k };
+    let fault = Choice { kind: ChoiceKind::Fault(FaultKind::PollEintr), n: 2, k: 1 };
     let mut choices = vec![thread(0, 2); 36];
     choices.extend([thread(1, 2), fault, thread(2, 3), thread(2, 3)]);
     Failure {
@@ -95,11 +87,7 @@ fn a_damaged_file_is_refused_with_line_and_expectation() {
         "netpoll-failure 2",
         "line 1: expected `netpoll-failure 1`, found `netpoll-failure 2`",
     );
-    check(
-        "seed 17",
-        "seed x",
-        "line 4: expected `seed NUMBER` or `seed -`, found `seed x`",
-    );
+    check("seed 17", "seed x", "line 4: expected `seed NUMBER` or `seed -`, found `seed x`");
     check(
         "granularity atomic",
         "granularity fine",
@@ -120,21 +108,13 @@ fn a_damaged_file_is_refused_with_line_and_expectation() {
         "thread:0/2*4000000000",
         "line 11: expected no more than 40 choices, found `thread:0/2*4000000000`",
     );
-    check(
-        "choices 40",
-        "choices 41",
-        "line 12: expected 1 more of 41 choices, found `end`",
-    );
+    check("choices 40", "choices 41", "line 12: expected 1 more of 41 choices, found `end`");
     check(
         "choices 40",
         "choices 39",
         "line 11: expected no more than 1 choices, found `thread:2/3*2`",
     );
-    check(
-        "end",
-        "end\nmore",
-        "line 13: expected nothing after `end`, found `more`",
-    );
+    check("end", "end\nmore", "line 13: expected nothing after `end`, found `more`");
     for (from, to) in [
         ("poll-eintr=20", "poll-eintr=1001"),
         ("poll-eintr=20", "poll-eintr"),
@@ -166,10 +146,7 @@ fn a_saved_file_can_be_read_and_no_draft_is_left() {
     let path = failure().save(&dir).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(Failure::parse(&text), Ok(failure()));
-    assert_eq!(
-        path.file_name().unwrap(),
-        "close_vs_read-17-atomic-light.failure"
-    );
+    assert_eq!(path.file_name().unwrap(), "close_vs_read-17-atomic-light.failure");
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
     fs::remove_dir_all(&dir).unwrap();
 }

@@ -118,11 +118,7 @@ impl Machine {
         if epoll.items.contains_key(&key) {
             return Err(Errno::EEXIST);
         }
-        let item = Item {
-            events: event.events | ERR | HUP,
-            data: event.data,
-            queued: false,
-        };
+        let item = Item { events: event.events | ERR | HUP, data: event.data, queued: false };
         let wanted = item.events;
         epoll.items.insert(key, item);
         self.file_mut(file).watches.push(Watch { ep, fd });
@@ -177,10 +173,7 @@ impl Machine {
                 back.push_back(key);
             }
             if reported != 0 {
-                events[taken] = EpollEvent {
-                    events: reported,
-                    data: item.data,
-                };
+                events[taken] = EpollEvent { events: reported, data: item.data };
                 taken += 1;
             }
         }

@@ -31,16 +31,8 @@ use crate::faults::FaultKind;
 const FIRST_FD: usize = 3;
 
 /// The time an event takes, by the number that is chosen for it.
-pub(super) const DELAYS_NS: [u64; 8] = [
-    5_000,
-    20_000,
-    100_000,
-    500_000,
-    2_000_000,
-    8_000_000,
-    25_000_000,
-    120_000_000,
-];
+pub(super) const DELAYS_NS: [u64; 8] =
+    [5_000, 20_000, 100_000, 500_000, 2_000_000, 8_000_000, 25_000_000, 120_000_000];
 
 /// What the machine needs from outside. No method may call back into the machine.
 pub(super) trait Env {
@@ -126,20 +118,12 @@ impl Machine {
     #[inline]
     pub(super) fn lookup(&self, fd: RawFd) -> Result<FileId, Errno> {
         let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
-        self.numbers
-            .get(index)
-            .copied()
-            .flatten()
-            .ok_or(Errno::EBADF)
+        self.numbers.get(index).copied().flatten().ok_or(Errno::EBADF)
     }
 
     /// Whether another number can be had.
     pub(super) fn check_number_free(&mut self) -> Result<(), Errno> {
-        while self
-            .numbers
-            .get(self.lowest_free)
-            .is_some_and(Option::is_some)
-        {
+        while self.numbers.get(self.lowest_free).is_some_and(Option::is_some) {
             self.lowest_free += 1;
         }
         if self.lowest_free >= self.config.fd_limit {
@@ -320,8 +304,7 @@ impl Machine {
     /// Sends a packet that arrives at `at_ns`.
     pub(super) fn dispatch(&mut self, at_ns: u64, packet: Packet) {
         self.packets_sent += 1;
-        self.packets
-            .push(Reverse((at_ns, self.packets_sent, packet)));
+        self.packets.push(Reverse((at_ns, self.packets_sent, packet)));
     }
 
     /// When the next packet arrives.

@@ -130,10 +130,7 @@ impl World for SimKernel {
 impl SimKernel {
     pub(crate) fn new(workers: usize, config: NetConfig) -> SimKernel {
         SimKernel {
-            shared: Arc::new(Shared {
-                workers,
-                machine: Mutex::new(Machine::new(config)),
-            }),
+            shared: Arc::new(Shared { workers, machine: Mutex::new(Machine::new(config)) }),
         }
     }
 
@@ -254,11 +251,7 @@ impl SimKernel {
             let mut machine = self.machine();
             machine.epoll_mut(ep).waiters.retain(|&other| other != this);
             if wake == Wake::TimedOut {
-                end = Some(if interrupt_ns < deadline_ns {
-                    Err(Errno::EINTR)
-                } else {
-                    Ok(0)
-                });
+                end = Some(if interrupt_ns < deadline_ns { Err(Errno::EINTR) } else { Ok(0) });
             }
         };
         self.machine().unpin(&env, ep);
@@ -274,12 +267,7 @@ fn record_call(
     result: Result<i64, &Errno>,
 ) {
     let result = result.map_err(|&errno| errno);
-    let call = Event::Syscall {
-        name,
-        fd,
-        arg,
-        result,
-    };
+    let call = Event::Syscall { name, fd, arg, result };
     engine.record(call.into());
 }
 
@@ -302,13 +290,7 @@ impl Kernel for SimKernel {
     }
 
     fn socket(&self, domain: Domain, kind: SockType) -> Result<RawFd, Errno> {
-        self.call(
-            "socket",
-            -1,
-            0,
-            |m, env| m.socket(env, domain, kind),
-            number,
-        )
+        self.call("socket", -1, 0, |m, env| m.socket(env, domain, kind), number)
     }
 
     fn bind(&self, fd: RawFd, addr: &SockAddr) -> Result<(), Errno> {
@@ -327,13 +309,7 @@ impl Kernel for SimKernel {
 
     fn connect(&self, fd: RawFd, addr: &SockAddr) -> Result<(), Errno> {
         let arg = port(addr);
-        self.call(
-            "connect",
-            fd,
-            arg,
-            |m, env| m.connect(env, fd, addr),
-            nothing,
-        )
+        self.call("connect", fd, arg, |m, env| m.connect(env, fd, addr), nothing)
     }
 
     fn getsockname(&self, fd: RawFd) -> Result<SockAddr, Errno> {
@@ -361,13 +337,7 @@ impl Kernel for SimKernel {
 
     fn shutdown(&self, fd: RawFd, how: Shutdown) -> Result<(), Errno> {
         let arg = how as i64;
-        self.call(
-            "shutdown",
-            fd,
-            arg,
-            |m, env| m.shutdown(env, fd, how),
-            nothing,
-        )
+        self.call("shutdown", fd, arg, |m, env| m.shutdown(env, fd, how), nothing)
     }
 
     fn read(&self, fd: RawFd, buf: &mut [u8]) -> Result<usize, Errno> {
@@ -377,13 +347,7 @@ impl Kernel for SimKernel {
 
     fn readv(&self, fd: RawFd, bufs: &mut [io::IoSliceMut<'_>]) -> Result<usize, Errno> {
         let arg: usize = bufs.iter().map(|buf| buf.len()).sum();
-        self.call(
-            "readv",
-            fd,
-            arg as i64,
-            |m, env| m.readv(env, fd, bufs),
-            count,
-        )
+        self.call("readv", fd, arg as i64, |m, env| m.readv(env, fd, bufs), count)
     }
 
     fn peek(&self, fd: RawFd, buf: &mut [u8]) -> Result<usize, Errno> {
@@ -399,13 +363,7 @@ impl Kernel for SimKernel {
     fn writev(&self, fd: RawFd, bufs: &[io::IoSlice<'_>]) -> Result<usize, Errno> {
         let parts: Vec<&[u8]> = bufs.iter().map(|buf| &**buf).collect();
         let arg: usize = parts.iter().map(|part| part.len()).sum();
-        self.call(
-            "writev",
-            fd,
-            arg as i64,
-            |m, env| m.write(env, fd, &parts),
-            count,
-        )
+        self.call("writev", fd, arg as i64, |m, env| m.write(env, fd, &parts), count)
     }
 
     fn close(&self, fd: RawFd) -> Result<(), Errno> {

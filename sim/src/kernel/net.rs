@@ -24,11 +24,7 @@ pub struct NetConfig {
 
 impl Default for NetConfig {
     fn default() -> NetConfig {
-        NetConfig {
-            sndbuf: 64 * 1024,
-            rcvbuf: 64 * 1024,
-            fd_limit: 20_000,
-        }
+        NetConfig { sndbuf: 64 * 1024, rcvbuf: 64 * 1024, fd_limit: 20_000 }
     }
 }
 
@@ -47,10 +43,7 @@ pub(super) struct Ports {
 
 impl Ports {
     pub(super) fn new() -> Ports {
-        Ports {
-            bound: BTreeMap::new(),
-            next_ephemeral: *EPHEMERAL.start(),
-        }
+        Ports { bound: BTreeMap::new(), next_ephemeral: *EPHEMERAL.start() }
     }
 
     /// The sockets bound to `port` whose address overlaps `ip`, oldest first.
@@ -77,11 +70,8 @@ impl Ports {
     pub(super) fn ephemeral(&mut self) -> Result<u16, Errno> {
         for _ in EPHEMERAL {
             let port = self.next_ephemeral;
-            self.next_ephemeral = if port == *EPHEMERAL.end() {
-                *EPHEMERAL.start()
-            } else {
-                port + 1
-            };
+            self.next_ephemeral =
+                if port == *EPHEMERAL.end() { *EPHEMERAL.start() } else { port + 1 };
             if !self.bound.contains_key(&port) {
                 return Ok(port);
             }

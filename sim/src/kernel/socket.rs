@@ -78,11 +78,7 @@ impl Machine {
 
     pub(super) fn listen(&mut self, fd: RawFd, backlog: i32) -> Result<(), Errno> {
         let (id, tcp) = self.socket_at(fd)?;
-        let limit = if (0..=SOMAXCONN).contains(&backlog) {
-            backlog
-        } else {
-            SOMAXCONN
-        };
+        let limit = if (0..=SOMAXCONN).contains(&backlog) { backlog } else { SOMAXCONN };
         if !matches!(tcp.state, State::Closed | State::Listen)
             || tcp.connect != Connect::Unconnected
         {

@@ -305,11 +305,7 @@ impl Machine {
             peer.done = true;
             peer.shut_read = true;
             if sender_is_over {
-                assert_eq!(
-                    peer.fin,
-                    Fin::Arrived,
-                    "the sender is done by the peer's FIN"
-                );
+                assert_eq!(peer.fin, Fin::Arrived, "the sender is done by the peer's FIN");
                 peer.enter_closed();
             }
             if !peer.orphan {

@@ -35,9 +35,7 @@ fn body() {
             go(move || serve(&listener))
         })
         .collect();
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|number| go(move || ask(addr, number)))
-        .collect();
+    let clients: Vec<_> = (0..CLIENTS).map(|number| go(move || ask(addr, number))).collect();
     clients.into_iter().for_each(join);
     listener.close().expect("nobody else closes");
 
@@ -67,9 +65,7 @@ fn serve(listener: &TcpListener) -> Vec<u8> {
 
 fn ask(addr: SocketAddr, number: u8) {
     let mut stream = connect(addr);
-    stream
-        .write_all(&[number])
-        .expect("there is room for one byte");
+    stream.write_all(&[number]).expect("there is room for one byte");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("the server answers");
     assert_eq!(answer, [!number], "client {number} got another's answer");

@@ -44,9 +44,7 @@ pub(super) fn pair() -> (TcpStream, TcpStream) {
 
 /// What a goroutine returned. Its panic goes on here.
 pub(super) fn join<T>(goroutine: JoinHandle<T>) -> T {
-    goroutine
-        .join()
-        .unwrap_or_else(|payload| resume_unwind(payload))
+    goroutine.join().unwrap_or_else(|payload| resume_unwind(payload))
 }
 
 /// Tries again for as long as descriptors are short, which faults may do.
@@ -81,9 +79,7 @@ const PATIENCE: usize = 40;
 impl Gate {
     /// A gate for `n` goroutines.
     pub(super) fn new(n: usize) -> Gate {
-        Gate {
-            missing: AtomicUsize::new(n),
-        }
+        Gate { missing: AtomicUsize::new(n) }
     }
 
     /// Waits for the others. `stream` is any open one.

@@ -75,21 +75,15 @@ fn echo(mut stream: TcpStream) {
 fn say_and_hear(stream: &Arc<TcpStream>, message: Vec<u8>) {
     let mut heard = vec![0; message.len()];
     if message.len() < LONG {
-        (&**stream)
-            .write_all(&message)
-            .expect("the server is there");
-        (&**stream)
-            .read_exact(&mut heard)
-            .expect("the server is there");
+        (&**stream).write_all(&message).expect("the server is there");
+        (&**stream).read_exact(&mut heard).expect("the server is there");
     } else {
         let message = message.clone();
         let speaker = {
             let stream = Arc::clone(stream);
             go(move || (&*stream).write_all(&message))
         };
-        (&**stream)
-            .read_exact(&mut heard)
-            .expect("the server is there");
+        (&**stream).read_exact(&mut heard).expect("the server is there");
         join(speaker).expect("the server is there");
     }
     let differs = heard.iter().zip(&message).position(|(a, b)| a != b);

@@ -89,12 +89,9 @@ where
 }
 
 fn resolve(text: &str) -> Result<SocketAddr, String> {
-    let mut addrs = text
-        .to_socket_addrs()
-        .map_err(|error| format!("bad address {text:?}: {error}"))?;
-    addrs
-        .next()
-        .ok_or_else(|| format!("address {text:?} means no host"))
+    let mut addrs =
+        text.to_socket_addrs().map_err(|error| format!("bad address {text:?}: {error}"))?;
+    addrs.next().ok_or_else(|| format!("address {text:?} means no host"))
 }
 
 fn main() -> ExitCode {
@@ -144,13 +141,7 @@ impl Totals {
 }
 
 fn run_rounds(options: &Options) -> Result<(), String> {
-    let &Options {
-        addr,
-        clients,
-        rounds,
-        size,
-        ..
-    } = options;
+    let &Options { addr, clients, rounds, size, .. } = options;
     let totals = Arc::new(Totals::default());
     // The clients and this thread, which starts the clock.
     let barrier = Arc::new(Barrier::new(clients as usize + 1));
@@ -181,10 +172,7 @@ fn run_rounds(options: &Options) -> Result<(), String> {
     }
     barrier.wait();
     let start = Instant::now();
-    let panicked = threads
-        .into_iter()
-        .filter_map(|thread| thread.join().err())
-        .count() as u64;
+    let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count() as u64;
     let seconds = start.elapsed().as_secs_f64();
 
     let trips = totals.round_trips.load(Relaxed);

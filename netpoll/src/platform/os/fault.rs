@@ -36,10 +36,7 @@ impl AltStack {
         let size = (frame.max(libc::MINSIGSTKSZ) + HANDLER_SIZE).next_multiple_of(page_size());
         let before = exchange(None)?;
         if before.ss_flags & libc::SS_DISABLE == 0 && before.ss_size >= size {
-            return Ok(AltStack {
-                own: None,
-                not_send: PhantomData,
-            });
+            return Ok(AltStack { own: None, not_send: PhantomData });
         }
 
         let len = size + page_size();
@@ -51,10 +48,7 @@ impl AltStack {
             return Err(io::Error::last_os_error());
         }
         let start = start.expose_provenance();
-        let own = AltStack {
-            own: Some((start, len, before)),
-            not_send: PhantomData,
-        };
+        let own = AltStack { own: Some((start, len, before)), not_send: PhantomData };
         // SAFETY: the lowest page of a mapping made above, which nobody uses yet, becomes a guard.
         // If it does not, an overflow of the handler goes unnoticed, which is no worse than without
         // it.
@@ -132,11 +126,7 @@ mod tests {
             assert!(during.ss_size >= HANDLER_SIZE);
             {
                 let _inner = AltStack::install().unwrap();
-                assert_eq!(
-                    exchange(None).unwrap().ss_sp,
-                    during.ss_sp,
-                    "large enough: kept"
-                );
+                assert_eq!(exchange(None).unwrap().ss_sp, during.ss_sp, "large enough: kept");
             }
             assert_eq!(exchange(None).unwrap().ss_sp, during.ss_sp);
         }

@@ -27,10 +27,7 @@ pub struct OsKernel;
 impl Kernel for OsKernel {
     #[inline]
     fn clock(&self) -> u64 {
-        let mut now = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the call writes into a local. It cannot fail for this clock.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
         let ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
@@ -227,9 +224,7 @@ fn vector_len(len: usize) -> libc::c_int {
 
 /// The number of workers that `text` asks for: decimal digits and nothing else.
 fn workers_from(text: OsString) -> io::Result<usize> {
-    let digits = text
-        .to_str()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let digits = text.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     match digits.and_then(|digits| digits.parse().ok()) {
         Some(count) if (1..=WORKERS_MAX).contains(&count) => Ok(count),
         _ => Err(io::Error::new(
@@ -253,11 +248,7 @@ pub(super) fn check_len(result: isize) -> Result<usize, Errno> {
 
 #[cold]
 fn errno() -> Errno {
-    Errno(
-        io::Error::last_os_error()
-            .raw_os_error()
-            .unwrap_or(libc::EIO),
-    )
+    Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
 }
 
 #[cfg(test)]

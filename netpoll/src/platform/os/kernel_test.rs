@@ -15,8 +15,7 @@ const HANGUP: u32 = libc::EPOLLRDHUP as u32;
 fn listener() -> (RawFd, SockAddr) {
     let fd = K.socket(Domain::Inet, SockType::Stream).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    K.setsockopt(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)
-        .unwrap();
+    K.setsockopt(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1).unwrap();
     K.bind(fd, &any.into()).unwrap();
     K.listen(fd, 16).unwrap();
     (fd, K.getsockname(fd).unwrap())
@@ -28,29 +27,12 @@ fn connection() -> (RawFd, RawFd) {
     let client = K.socket(Domain::Inet, SockType::Stream).unwrap();
     assert_eq!(K.connect(client, &addr), Err(Errno::EINPROGRESS));
     let epfd = K.epoll_create1().unwrap();
-    K.epoll_add(
-        epfd,
-        listening,
-        EpollEvent {
-            events: IN,
-            data: 1,
-        },
-    )
-    .unwrap();
-    assert_eq!(
-        wait(epfd, 5000),
-        [EpollEvent {
-            events: IN,
-            data: 1
-        }]
-    );
+    K.epoll_add(epfd, listening, EpollEvent { events: IN, data: 1 }).unwrap();
+    assert_eq!(wait(epfd, 5000), [EpollEvent { events: IN, data: 1 }]);
     let (server, peer) = K.accept4(listening).unwrap();
     assert_eq!(Ok(peer), K.getsockname(client));
     assert_eq!(Ok(addr), K.getpeername(client));
-    assert_eq!(
-        K.getsockopt(client, libc::SOL_SOCKET, libc::SO_ERROR),
-        Ok(0)
-    );
+    assert_eq!(K.getsockopt(client, libc::SOL_SOCKET, libc::SO_ERROR), Ok(0));
     assert_eq!(K.accept4(listening), Err(Errno::EAGAIN));
     close([epfd, listening]);
     (client, server)
@@ -79,32 +61,14 @@ fn bytes_cross_a_connection_and_every_edge_is_reported_once() {
     let epfd = K.epoll_create1().unwrap();
     let interest = IN | OUT | HANGUP | EDGE;
     let data = 0xfedc_ba98_7654_3210;
-    K.epoll_add(
-        epfd,
-        server,
-        EpollEvent {
-            events: interest,
-            data,
-        },
-    )
-    .unwrap();
+    K.epoll_add(epfd, server, EpollEvent { events: interest, data }).unwrap();
     assert_eq!(wait(epfd, 5000), [EpollEvent { events: OUT, data }]);
-    assert_eq!(
-        wait(epfd, 0),
-        [],
-        "edge-triggered: the same edge does not come twice"
-    );
+    assert_eq!(wait(epfd, 0), [], "edge-triggered: the same edge does not come twice");
 
     let mut buf = [0; 8];
     assert_eq!(K.read(server, &mut buf), Err(Errno::EAGAIN));
     assert_eq!(K.write(client, b"ping"), Ok(4));
-    assert_eq!(
-        wait(epfd, 5000),
-        [EpollEvent {
-            events: IN | OUT,
-            data
-        }]
-    );
+    assert_eq!(wait(epfd, 5000), [EpollEvent { events: IN | OUT, data }]);
     assert_eq!(K.peek(server, &mut buf), Ok(4));
     assert_eq!(K.read(server, &mut buf), Ok(4));
     assert_eq!(&buf[..4], b"ping");
@@ -118,13 +82,7 @@ fn bytes_cross_a_connection_and_every_edge_is_reported_once() {
     assert_eq!((&head, &tail[..2]), (b"pon", &b"g!"[..]));
 
     K.shutdown(client, Shutdown::Write).unwrap();
-    assert_eq!(
-        wait(epfd, 5000),
-        [EpollEvent {
-            events: IN | OUT | HANGUP,
-            data
-        }]
-    );
+    assert_eq!(wait(epfd, 5000), [EpollEvent { events: IN | OUT | HANGUP, data }]);
     assert_eq!(K.read(server, &mut buf), Ok(0));
     K.epoll_del(epfd, server).unwrap();
     assert_eq!(K.epoll_del(epfd, server), Err(Errno::ENOENT));
@@ -153,27 +111,13 @@ fn a_write_to_a_closed_peer_is_an_error_and_not_a_signal() {
 #[test]
 fn an_eventfd_counts_writes_and_wakes_a_wait() {
     let (fd, epfd) = (K.eventfd().unwrap(), K.epoll_create1().unwrap());
-    K.epoll_add(
-        epfd,
-        fd,
-        EpollEvent {
-            events: IN | EDGE,
-            data: 9,
-        },
-    )
-    .unwrap();
+    K.epoll_add(epfd, fd, EpollEvent { events: IN | EDGE, data: 9 }).unwrap();
     assert_eq!(wait(epfd, 0), []);
     let mut counter = [0; 8];
     assert_eq!(K.read(fd, &mut counter), Err(Errno::EAGAIN));
     assert_eq!(K.write(fd, &3u64.to_ne_bytes()), Ok(8));
     assert_eq!(K.writev(fd, &[IoSlice::new(&4u64.to_ne_bytes())]), Ok(8));
-    assert_eq!(
-        wait(epfd, -1),
-        [EpollEvent {
-            events: IN,
-            data: 9
-        }]
-    );
+    assert_eq!(wait(epfd, -1), [EpollEvent { events: IN, data: 9 }]);
     assert_eq!(K.read(fd, &mut counter), Ok(8));
     assert_eq!(u64::from_ne_bytes(counter), 7);
     close([fd, epfd]);
@@ -187,15 +131,7 @@ fn a_full_batch_of_events_arrives_with_its_own_data() {
     let fds: [RawFd; 100] = std::array::from_fn(|_| K.eventfd().unwrap());
     for (i, &fd) in fds.iter().enumerate() {
         let data = u64::MAX / 100 * i as u64;
-        K.epoll_add(
-            epfd,
-            fd,
-            EpollEvent {
-                events: IN | OUT,
-                data,
-            },
-        )
-        .unwrap();
+        K.epoll_add(epfd, fd, EpollEvent { events: IN | OUT, data }).unwrap();
         if i % 2 == 0 {
             K.write(fd, &1u64.to_ne_bytes()).unwrap();
         }
@@ -211,11 +147,7 @@ fn a_full_batch_of_events_arrives_with_its_own_data() {
     let untouched = EpollEvent { events: 1, data: 1 };
     let mut few = [untouched; 8];
     assert_eq!(K.epoll_wait(epfd, &mut few[..3], 0), Ok(3));
-    assert_eq!(
-        few[3..],
-        [untouched; 5],
-        "only what was offered may be written"
-    );
+    assert_eq!(few[3..], [untouched; 5], "only what was offered may be written");
     close(fds);
     close([epfd]);
 }
@@ -236,19 +168,9 @@ fn the_number_of_workers_is_parsed_strictly() {
     for (text, count) in [("1", 1), ("8", 8), ("007", 7), ("1024", 1024)] {
         assert_eq!(workers_from(text.into()).unwrap(), count);
     }
-    for text in [
-        "",
-        "0",
-        "-1",
-        "+4",
-        " 4",
-        "4 ",
-        "1025",
-        "4.0",
-        "0x4",
-        "99999999999999999999",
-        "vier",
-    ] {
+    for text in
+        ["", "0", "-1", "+4", " 4", "4 ", "1025", "4.0", "0x4", "99999999999999999999", "vier"]
+    {
         let error = workers_from(text.into()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         let expected = format!("NETPOLL_WORKERS={text:?}: it must be a number from 1 to 1024");

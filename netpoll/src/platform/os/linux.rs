@@ -39,10 +39,7 @@ pub(super) fn epoll_create1() -> Result<RawFd, Errno> {
 }
 
 pub(super) fn epoll_add(epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno> {
-    let mut record = libc::epoll_event {
-        events: event.events,
-        u64: event.data,
-    };
+    let mut record = libc::epoll_event { events: event.events, u64: event.data };
     // SAFETY: the kernel reads the record, a local, during the call only.
     check(unsafe { libc::epoll_ctl(epfd, libc::EPOLL_CTL_ADD, fd, &raw mut record) })?;
     Ok(())
@@ -76,20 +73,14 @@ pub(super) fn epoll_wait(
     // and whatever is left there is a valid `EpollEvent`, which consists of integers.
     let count =
         check_len(unsafe { libc::epoll_wait(epfd, records, capacity, timeout_ms) } as isize)?;
-    debug_assert!(
-        count <= events.len(),
-        "epoll_wait returned more events than there is room for"
-    );
+    debug_assert!(count <= events.len(), "epoll_wait returned more events than there is room for");
     for i in (0..count).rev() {
         // SAFETY: `i < count <= capacity`, so this stays inside the buffer.
         let record = unsafe { records.add(i) };
         // SAFETY: the kernel has written record `i`, and the events written so far by this loop,
         // all with a larger index, begin behind its end (see above).
         let record = unsafe { record.read() };
-        events[i] = EpollEvent {
-            events: record.events,
-            data: record.u64,
-        };
+        events[i] = EpollEvent { events: record.events, data: record.u64 };
     }
     Ok(count)
 }

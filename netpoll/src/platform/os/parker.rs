@@ -82,11 +82,7 @@ impl<S: Sleep> Token<S> {
         if self.take() {
             return;
         }
-        if self
-            .word
-            .compare_exchange(EMPTY, PARKED, Relaxed, Relaxed)
-            .is_err()
-        {
+        if self.word.compare_exchange(EMPTY, PARKED, Relaxed, Relaxed).is_err() {
             // The token came in between. A swap, since an unpark between these two lines would
             // otherwise lose the visibility that it was promised.
             self.word.swap(EMPTY, Acquire);
@@ -102,11 +98,7 @@ impl<S: Sleep> Token<S> {
         if self.take() {
             return;
         }
-        if self
-            .word
-            .compare_exchange(EMPTY, PARKED, Relaxed, Relaxed)
-            .is_err()
-        {
+        if self.word.compare_exchange(EMPTY, PARKED, Relaxed, Relaxed).is_err() {
             self.word.swap(EMPTY, Acquire);
             return;
         }
@@ -119,9 +111,7 @@ impl<S: Sleep> Token<S> {
     /// value.
     #[inline]
     fn take(&self) -> bool {
-        self.word
-            .compare_exchange(NOTIFIED, EMPTY, Acquire, Relaxed)
-            .is_ok()
+        self.word.compare_exchange(NOTIFIED, EMPTY, Acquire, Relaxed).is_ok()
     }
 
     #[inline]
@@ -233,10 +223,7 @@ mod tests {
             parker.park();
             let start = Instant::now();
             parker.park_timeout(20_000_000);
-            assert!(
-                start.elapsed() >= Duration::from_millis(20),
-                "two unparks left two tokens"
-            );
+            assert!(start.elapsed() >= Duration::from_millis(20), "two unparks left two tokens");
         }
         on_both!(body);
     }
@@ -264,10 +251,7 @@ mod tests {
                 });
                 let start = Instant::now();
                 parker.park_timeout(u64::MAX);
-                assert!(
-                    start.elapsed() >= Duration::from_millis(9),
-                    "returned at once"
-                );
+                assert!(start.elapsed() >= Duration::from_millis(9), "returned at once");
             });
         }
         on_both!(body);

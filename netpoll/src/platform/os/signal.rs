@@ -94,10 +94,7 @@ impl Entry {
 
     fn call(&self) {
         let callback = self.lock();
-        if let Some(callback) = callback
-            .as_ref()
-            .filter(|_| !self.gone.load(Ordering::Relaxed))
-        {
+        if let Some(callback) = callback.as_ref().filter(|_| !self.gone.load(Ordering::Relaxed)) {
             // The panic hook has printed what there is to say.
             let _ = panic::catch_unwind(AssertUnwindSafe(callback));
         }
@@ -117,11 +114,7 @@ struct Hub {
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
 fn hub() -> MutexGuard<'static, Hub> {
-    static HUB: Mutex<Hub> = Mutex::new(Hub {
-        entries: Vec::new(),
-        reader: None,
-        before: None,
-    });
+    static HUB: Mutex<Hub> = Mutex::new(Hub { entries: Vec::new(), reader: None, before: None });
     HUB.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -229,10 +222,7 @@ mod tests {
             let sender = sender.clone();
             Box::new(move || sender.send(name).unwrap())
         };
-        let next = || {
-            runs.recv_timeout(Duration::from_secs(10))
-                .expect("a callback runs")
-        };
+        let next = || runs.recv_timeout(Duration::from_secs(10)).expect("a callback runs");
         let quit = || {
             let own = std::process::id() as libc::pid_t;
             // SAFETY: the handler is installed, so this does not end the process.
@@ -243,11 +233,7 @@ mod tests {
         let bad = on_sigquit(Box::new(|| panic::resume_unwind(Box::new("bad")))).unwrap();
         let second = on_sigquit(report("second")).unwrap();
         quit();
-        assert_eq!(
-            [next(), next()],
-            ["first", "second"],
-            "in order, and past the one that panics"
-        );
+        assert_eq!([next(), next()], ["first", "second"], "in order, and past the one that panics");
 
         drop(first);
         quit();

@@ -19,10 +19,7 @@ impl RawAddr {
     pub(super) fn empty() -> RawAddr {
         // SAFETY: the C structure consists of integers and padding, for which zero is a value.
         let storage = unsafe { mem::zeroed::<libc::sockaddr_storage>() };
-        RawAddr {
-            storage,
-            len: CAPACITY,
-        }
+        RawAddr { storage, len: CAPACITY }
     }
 
     /// `addr` as a system call wants to read it.
@@ -131,23 +128,13 @@ mod tests {
 
     #[test]
     fn addresses_survive_the_way_to_the_kernel_and_back() {
-        let mut addrs: Vec<SocketAddr> = [
-            "0.0.0.0:0",
-            "127.0.0.1:80",
-            "255.254.253.252:65535",
-            "[::]:0",
-            "[::1]:443",
-        ]
-        .iter()
-        .map(|text| text.parse().unwrap())
-        .collect();
+        let mut addrs: Vec<SocketAddr> =
+            ["0.0.0.0:0", "127.0.0.1:80", "255.254.253.252:65535", "[::]:0", "[::1]:443"]
+                .iter()
+                .map(|text| text.parse().unwrap())
+                .collect();
         let link_local = "fe80::1234".parse().unwrap();
-        addrs.push(SocketAddr::V6(SocketAddrV6::new(
-            link_local,
-            7,
-            0x000a_bcde,
-            3,
-        )));
+        addrs.push(SocketAddr::V6(SocketAddrV6::new(link_local, 7, 0x000a_bcde, 3)));
         for addr in addrs {
             let addr = SockAddr::from(addr);
             assert_eq!(RawAddr::new(&addr).get(), Ok(addr));

@@ -13,11 +13,7 @@ pub(crate) fn run_child(name: &str) -> Output {
     let tests = std::env::current_exe().unwrap();
     let mut child = Command::new(tests);
     child.args([name, "--exact", "--nocapture", "--test-threads=1"]);
-    child
-        .env(CHILD, name)
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .unwrap()
+    child.env(CHILD, name).env("RUST_BACKTRACE", "0").output().unwrap()
 }
 
 /// Runs `body` alone in a child process, as the test `name` (its full path).

@@ -116,12 +116,7 @@ fn a_connection_becomes_writable_and_connect_is_answered_in_order() {
         say!(log, "{:?}", k.getsockname(server) == Ok(addr));
         say!(log, "{}", verdict(k.listen(fd, 1)));
         say!(log, "{}", verdict(k.connect(listener, &addr)));
-        say!(
-            log,
-            "{} {}",
-            read(k, listener),
-            verdict(k.write(listener, b"x"))
-        );
+        say!(log, "{} {}", read(k, listener), verdict(k.write(listener, b"x")));
         close_all(k, &[fd, listener, server, ep]);
     });
 }
@@ -161,13 +156,7 @@ fn a_half_closed_connection_still_carries_the_other_direction() {
         k.settle();
         say!(log, "{}", ready(k, ep));
         say!(log, "{}", verdict(k.write(client, b"x")));
-        say!(
-            log,
-            "{} {} {}",
-            read(k, server),
-            read(k, server),
-            read(k, server)
-        );
+        say!(log, "{} {} {}", read(k, server), read(k, server), read(k, server));
         say!(log, "{}", verdict(k.write(server, b"answer")));
         k.settle();
         say!(log, "{} {}", ready(k, ep), read(k, client));
@@ -280,10 +269,7 @@ fn a_full_connection_is_not_writable_until_its_reader_reads() {
 fn epoll_refuses_what_it_must() {
     check(|k, log| {
         let (ep, fd) = (k.epoll_create1().unwrap(), tcp(k));
-        let event = EpollEvent {
-            events: EDGES,
-            data: 1,
-        };
+        let event = EpollEvent { events: EDGES, data: 1 };
         say!(log, "{}", verdict(k.epoll_add(ep, fd, event)));
         say!(log, "{}", verdict(k.epoll_add(ep, fd, event)));
         say!(log, "{}", verdict(k.epoll_add(ep, 9_999, event)));
@@ -334,21 +320,11 @@ fn an_eventfd_counts_and_is_level_triggered() {
         }
         say!(log, "{} {}", ready(k, ep), ready(k, ep));
         let mut buf = [0; 8];
-        say!(
-            log,
-            "{:?} {}",
-            k.read(fd, &mut buf),
-            u64::from_ne_bytes(buf)
-        );
+        say!(log, "{:?} {}", k.read(fd, &mut buf), u64::from_ne_bytes(buf));
         say!(log, "{}", ready(k, ep));
         say!(log, "{:?}", k.write(fd, &(u64::MAX - 1).to_ne_bytes()));
         say!(log, "{:?}", k.write(fd, &1u64.to_ne_bytes()));
-        say!(
-            log,
-            "{:?} {:?}",
-            k.write(fd, &[0; 4]),
-            k.read(fd, &mut [0; 4])
-        );
+        say!(log, "{:?} {:?}", k.write(fd, &[0; 4]), k.read(fd, &mut [0; 4]));
         say!(log, "{}", verdict(k.accept4(fd)));
         close_all(k, &[fd, ep]);
     });
@@ -490,8 +466,7 @@ fn run_ops(k: &dyn Scripted, log: &mut Log, seed: u8) {
     let sides = [client, server];
     for fd in sides {
         // Else Nagle's algorithm holds small writes back for longer than a script waits.
-        k.setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
-            .unwrap();
+        k.setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1).unwrap();
     }
     let mut open = [true; 2];
     let ep = k.epoll_create1().unwrap();
@@ -524,11 +499,7 @@ fn run_ops(k: &dyn Scripted, log: &mut Log, seed: u8) {
             _ => 1,
         };
         (0..settles).for_each(|_| k.settle());
-        say!(
-            log,
-            "seed {seed}: side {side}: {op:?} = {result}, then {}",
-            ready(k, ep)
-        );
+        say!(log, "seed {seed}: side {side}: {op:?} = {result}, then {}", ready(k, ep));
     }
     for side in [0, 1] {
         if open[side] {

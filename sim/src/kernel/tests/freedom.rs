@@ -114,22 +114,14 @@ fn echo(config: SimConfig) -> Report {
         end.close();
         server.expect("threads are free").join();
         kernel.settle();
-        assert_eq!(
-            kernel.machine().live_files(),
-            0,
-            "files are freed with their last use"
-        );
+        assert_eq!(kernel.machine().live_files(), 0, "files are freed with their last use");
     })
 }
 
 fn tiny_buffers(seed: u64, faults: Faults) -> SimConfig {
     SimConfig {
         faults,
-        net: NetConfig {
-            sndbuf: 900,
-            rcvbuf: 1_100,
-            ..NetConfig::default()
-        },
+        net: NetConfig { sndbuf: 900, rcvbuf: 1_100, ..NetConfig::default() },
         ..SimConfig::seed(seed)
     }
 }
@@ -190,10 +182,7 @@ fn short_reads_come_from_what_has_arrived() {
         assert_eq!(report.outcome, Outcome::Finished);
         lengths.insert(*read.lock().unwrap());
     }
-    assert!(
-        lengths.contains(&100) && lengths.contains(&50) && lengths.contains(&1),
-        "{lengths:?}"
-    );
+    assert!(lengths.contains(&100) && lengths.contains(&50) && lengths.contains(&1), "{lengths:?}");
 }
 
 #[test]
@@ -207,18 +196,11 @@ fn epoll_wait_returns_no_earlier_than_asked_and_can_be_interrupted() {
         assert_eq!(k.epoll_wait(ep, &mut events, 0), Ok(0));
     });
     let faults = Faults::none().with(FaultKind::PollEintr, 1000);
-    let config = SimConfig {
-        faults,
-        ..SimConfig::seed(4)
-    };
+    let config = SimConfig { faults, ..SimConfig::seed(4) };
     let report = run(config, |k| {
         let ep = k.epoll_create1().unwrap();
         let mut events = [EpollEvent::default()];
-        assert_eq!(
-            k.epoll_wait(ep, &mut events, 0),
-            Ok(0),
-            "never without waiting"
-        );
+        assert_eq!(k.epoll_wait(ep, &mut events, 0), Ok(0), "never without waiting");
         assert_eq!(k.epoll_wait(ep, &mut events, -1), Err(Errno::EINTR));
     });
     assert_eq!(report.faults_struck.of(FaultKind::PollEintr), 1);
@@ -265,13 +247,8 @@ fn a_wait_for_what_never_comes_is_a_deadlock_with_the_descriptors_that_are_open(
 
 #[test]
 fn numbers_are_the_lowest_free_ones_and_limited() {
-    let config = SimConfig {
-        net: NetConfig {
-            fd_limit: 6,
-            ..NetConfig::default()
-        },
-        ..SimConfig::seed(0)
-    };
+    let config =
+        SimConfig { net: NetConfig { fd_limit: 6, ..NetConfig::default() }, ..SimConfig::seed(0) };
     let report = run(config, |k| {
         let fds = [(); 3].map(|()| k.eventfd().unwrap());
         assert_eq!(fds, [3, 4, 5]);
@@ -310,18 +287,12 @@ fn a_client_waits_for_a_place_in_a_full_queue() {
 /// `cargo test --release -p netpoll-sim --lib speed -- --nocapture`
 #[test]
 fn speed() {
-    for (name, keep) in [
-        ("all", crate::Keep::All),
-        ("last 64", crate::Keep::Last(64)),
-    ] {
+    for (name, keep) in [("all", crate::Keep::All), ("last 64", crate::Keep::Last(64))] {
         let start = std::time::Instant::now();
         let mut steps = 0;
         let mut runs = 0;
         while start.elapsed().as_millis() < 200 {
-            let config = SimConfig {
-                record: keep,
-                ..tiny_buffers(runs, Faults::light())
-            };
+            let config = SimConfig { record: keep, ..tiny_buffers(runs, Faults::light()) };
             steps += echo(config).steps;
             runs += 1;
         }
@@ -334,10 +305,7 @@ fn speed() {
         );
     }
     let start = std::time::Instant::now();
-    let config = SimConfig {
-        record: crate::Keep::Last(64),
-        ..SimConfig::seed(1)
-    };
+    let config = SimConfig { record: crate::Keep::Last(64), ..SimConfig::seed(1) };
     let report = run(config, |k| {
         let (client, server) = pair(&k);
         let mut buf = [0; 64];

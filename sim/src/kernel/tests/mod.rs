@@ -82,9 +82,7 @@ pub(super) fn ready(k: &dyn Kernel, ep: RawFd) -> String {
             (libc::EPOLLHUP, "HUP"),
             (libc::EPOLLERR, "ERR"),
         ];
-        let set = names
-            .iter()
-            .filter(|(bit, _)| event.events & *bit as u32 != 0);
+        let set = names.iter().filter(|(bit, _)| event.events & *bit as u32 != 0);
         let set: Vec<&str> = set.map(|(_, name)| *name).collect();
         format!("{}:{}", event.data, set.join("|"))
     });

@@ -32,9 +32,7 @@ fn to_raw(addr: &SockAddr) -> libc::sockaddr_in {
     libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
         sin_port: addr.port().to_be(),
-        sin_addr: libc::in_addr {
-            s_addr: u32::from(*addr.ip()).to_be(),
-        },
+        sin_addr: libc::in_addr { s_addr: u32::from(*addr.ip()).to_be() },
         sin_zero: [0; 8],
     }
 }
@@ -108,10 +106,7 @@ impl Kernel for RealKernel {
         check(unsafe { libc::getsockopt(fd, level, name, to, &raw mut len) }).map(|_| value)
     }
     fn setsockopt(&self, fd: RawFd, level: i32, name: i32, value: i32) -> Result<(), Errno> {
-        let (from, len) = (
-            (&raw const value).cast(),
-            size_of::<i32>() as libc::socklen_t,
-        );
+        let (from, len) = ((&raw const value).cast(), size_of::<i32>() as libc::socklen_t);
         // SAFETY: the pointer is to a local of that size.
         check(unsafe { libc::setsockopt(fd, level, name, from, len) }).map(drop)
     }
@@ -160,10 +155,7 @@ impl Kernel for RealKernel {
         check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
     }
     fn epoll_add(&self, epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno> {
-        let mut raw = libc::epoll_event {
-            events: event.events,
-            u64: event.data,
-        };
+        let mut raw = libc::epoll_event { events: event.events, u64: event.data };
         // SAFETY: the pointer is to a local structure.
         check(unsafe { libc::epoll_ctl(epfd, libc::EPOLL_CTL_ADD, fd, &raw mut raw) }).map(drop)
     }

@@ -1,0 +1,42 @@
+//! What a thread that is no worker sleeps on: a flag with a parker.
+
+use std::sync::atomic::Ordering::AcqRel;
+
+use crate::platform::{Atomic, Park, Primitives};
+
+/// A parker's token and the flag it stands for: what a thread that is no worker sleeps on.
+#[derive(Debug)]
+pub(crate) struct Bell<P: Primitives> {
+    rung: P::AtomicU32,
+    parker: P::Parker,
+}
+
+impl<P: Primitives> Bell<P> {
+    /// Not rung.
+    pub(crate) fn new() -> Bell<P> {
+        Bell { rung: P::AtomicU32::new(0), parker: P::Parker::new() }
+    }
+
+    /// Wakes the thread that waits, or the next one that will.
+    pub(crate) fn ring(&self) {
+        self.rung.swap(1, AcqRel);
+        self.parker.unpark();
+    }
+
+    /// Sleeps until it is rung.
+    pub(crate) fn wait(&self) {
+        while self.rung.swap(0, AcqRel) == 0 {
+            self.parker.park();
+        }
+    }
+
+    /// Sleeps until it is rung or `ns` nanoseconds have passed; false when it was not rung. May return
+    /// false early.
+    pub(super) fn wait_for(&self, ns: u64) -> bool {
+        if self.rung.swap(0, AcqRel) != 0 {
+            return true;
+        }
+        self.parker.park_timeout(ns);
+        self.rung.swap(0, AcqRel) != 0
+    }
+}

@@ -24,3 +24,9 @@ pub mod waiter;
 
 pub use go::{GoBuilder, JoinHandle, Scope, blocking, go, scope, yield_now};
 pub use runtime::{Builder, Dump, Runtime, run};
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

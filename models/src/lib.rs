@@ -10,6 +10,7 @@
 //! | [`mod@platform`] | the `Loom` platform |
 //! | [`mod@check`] | runs a model and says what was covered |
 //! | `park_model` | a consumer that parks, against an edge, a close and a deadline |
+//! | `sleep_model` | a worker that falls asleep, against a push into its inbox |
 //! | `short_read_model` | a reader that waits at once after a short read |
 
 pub mod check;
@@ -19,3 +20,5 @@ pub mod platform;
 mod park_model;
 #[cfg(test)]
 mod short_read_model;
+#[cfg(test)]
+mod sleep_model;

@@ -50,6 +50,8 @@ pub enum WaitReason {
     ChanSend,
     /// A mutex.
     Mutex,
+    /// A reader-writer lock.
+    RwLock,
     /// A condition variable.
     Condvar,
     /// A wait group.
@@ -72,6 +74,7 @@ impl fmt::Display for WaitReason {
             WaitReason::ChanRecv => f.write_str("chan recv"),
             WaitReason::ChanSend => f.write_str("chan send"),
             WaitReason::Mutex => f.write_str("mutex"),
+            WaitReason::RwLock => f.write_str("rwlock"),
             WaitReason::Condvar => f.write_str("condvar"),
             WaitReason::WaitGroup => f.write_str("wait group"),
             WaitReason::Blocking => f.write_str("blocking call"),

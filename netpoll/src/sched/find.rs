@@ -271,7 +271,7 @@ impl<P: Platform> Loop<'_, P> {
         }
         // F3, partner of F4 in `idle.rs` and of F5 in `netpoll.rs`: from here on a submitter sees that
         // this worker sleeps, or this worker sees what was submitted.
-        P::fence(SeqCst);
+        worker.state.look_again();
         if was_spinning && !active && shared.work_for_any() {
             // Retired while it spun: somebody else has to do the search that submitters relied on.
             shared.wake_one();

@@ -60,6 +60,7 @@ impl Status {
                 WaitReason::WaitGroup => (13, 0, Mode::Read),
                 WaitReason::Blocking => (14, 0, Mode::Read),
                 WaitReason::StopTheWorld => (15, 0, Mode::Read),
+                WaitReason::RwLock => (16, 0, Mode::Read),
             },
         };
         let mode = match mode {
@@ -89,6 +90,7 @@ impl Status {
             13 => WaitReason::WaitGroup,
             14 => WaitReason::Blocking,
             15 => WaitReason::StopTheWorld,
+            16 => WaitReason::RwLock,
             other => unreachable!("goroutine status {other}"),
         })
     }
@@ -205,6 +207,7 @@ mod tests {
             ChanRecv,
             ChanSend,
             Mutex,
+            RwLock,
             Condvar,
             WaitGroup,
             Blocking,

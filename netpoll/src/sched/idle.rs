@@ -79,8 +79,24 @@ impl<P: Platform> StateWord<P> {
     }
 
     /// The worker is about to sleep. F3 follows.
+    ///
+    /// An exchange, as every transition of this word: a late waker of the sleep before may have
+    /// exchanged it meanwhile, and what is read afterwards must not be older than this.
     pub fn fall_asleep(&self) {
-        self.word.store(WorkerState::Asleep as u32, Release);
+        self.word.swap(WorkerState::Asleep as u32, AcqRel);
+    }
+
+    /// F3, partner of F4 in [`wake_after_publishing`](StateWord::wake_after_publishing): between falling
+    /// asleep and looking at the sources of work.
+    pub fn look_again(&self) {
+        P::fence(SeqCst);
+    }
+
+    /// Somebody who has published work for the worker wakes it. Returns the state that this ended.
+    pub fn wake_after_publishing(&self) -> WorkerState {
+        // F4, partner of F3 in `look_again`.
+        P::fence(SeqCst);
+        self.wake()
     }
 
     /// The worker is about to block in the kernel instead. False when somebody woke it meanwhile.
@@ -154,14 +170,17 @@ impl<P: Platform> Shared<P> {
 
     /// Wakes this worker if it sleeps. Work for it has been published (O8).
     pub(super) fn notify(&self, worker: &Worker<P>) {
-        // F4, partner of F3 in `find.rs`.
-        P::fence(SeqCst);
-        self.rouse(worker);
+        self.end_sleep(worker, worker.state.wake_after_publishing());
     }
 
-    /// The second half of [`notify`](Shared::notify), after F4.
+    /// As [`notify`](Shared::notify), by a caller who has passed F4.
     fn rouse(&self, worker: &Worker<P>) {
-        match worker.state.wake() {
+        self.end_sleep(worker, worker.state.wake());
+    }
+
+    /// The worker's state was set to awake: ends the sleep that it was in.
+    fn end_sleep(&self, worker: &Worker<P>, was: WorkerState) {
+        match was {
             WorkerState::Awake => {}
             WorkerState::Asleep => worker.parker.unpark(),
             WorkerState::Polling => self.netpoll.wake(&self.kernel),
@@ -171,7 +190,7 @@ impl<P: Platform> Shared<P> {
     /// The submission rule: work that any worker may take has been published; make sure that somebody
     /// looks for it.
     pub(super) fn wake_one(&self) {
-        // F4, partner of F3 in `find.rs`.
+        // F4, partner of F3 in `look_again`.
         P::fence(SeqCst);
         if self.idle_count.load(Relaxed) == 0 || self.spinning.load(Relaxed) != 0 {
             return;
@@ -202,7 +221,7 @@ impl<P: Platform> Shared<P> {
 
     /// Somebody who is not a worker waits on a slot: make sure that somebody polls.
     pub(crate) fn ensure_poller(&self) {
-        // F4, partner of F3 in `find.rs`: the waiter has been counted.
+        // F4, partner of F3 in `look_again`: the waiter has been counted.
         P::fence(SeqCst);
         if self.netpoll.is_polled() {
             return;

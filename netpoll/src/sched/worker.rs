@@ -132,27 +132,26 @@ impl<P: Platform> Shared<P> {
     /// already: it must run on.
     pub(super) fn commit_park(&self, index: u32, commit: Commit, now: u64) -> bool {
         let g = self.gs.get(index);
-        let (why, parked) = match commit {
+        let parking = |why| {
+            g.set_status(Status::Waiting(why), now);
+            self.kernel.trace(Event::Park { g: g.id(), on: why });
+        };
+        match commit {
             Commit::Yield => unreachable!("a yield is not a park"),
             Commit::Park { ticket, why } => {
-                g.set_status(Status::Waiting(why), now);
-                self.kernel.trace(Event::Park { g: g.id(), on: why });
-                (why, g.ticket.commit(ticket))
+                parking(why);
+                g.ticket.commit(ticket)
             }
             Commit::Slot { pd, mode } => {
                 let pd = self.netpoll.lives.get(pd);
-                let why = WaitReason::Io(pd.fd(), mode);
-                g.set_status(Status::Waiting(why), now);
-                self.kernel.trace(Event::Park { g: g.id(), on: why });
+                parking(WaitReason::Io(pd.fd(), mode));
                 let parked = pd.commit(&self.kernel, mode, index);
                 if parked {
                     self.netpoll.add_waiter();
                 }
-                (why, parked)
+                parked
             }
-        };
-        let _ = why;
-        parked
+        }
     }
 
     /// Parks without leaving the goroutine's stack: the worker's thread waits, serves nothing but what

@@ -35,7 +35,7 @@ impl<P: Primitives> RawRwLock<P> {
         if self.try_lock(access) {
             return;
         }
-        let parking = Parking::prepare(WaitReason::Mutex);
+        let parking = Parking::prepare(WaitReason::RwLock);
         let waiter = parking.waiter();
         let action = self.state.lock().lock(access, waiter);
         if action == LockAction::Park {

@@ -5,7 +5,6 @@ use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::Arc;
 
 use super::file::File;
-use crate::net::timeout_error;
 use crate::ops::{Deadlines, Descriptor};
 use crate::platform::{Domain, Errno, Kernel, Platform, RawFd, SockAddr, SockType};
 use crate::sched::shared::Shared;
@@ -84,10 +83,7 @@ pub(crate) fn tcp_connect<P: Platform>(
 fn wait_connected<P: Platform>(file: &Arc<File<P>>) -> io::Result<()> {
     let (kernel, number) = (&file.shared.kernel, file.raw_fd());
     loop {
-        if let Err(error) = file.wait_for_edge(Mode::Write) {
-            let timeout = error == crate::poll::PollError::Timeout;
-            return Err(if timeout { timeout_error() } else { error.into() });
-        }
+        file.wait_for_edge(Mode::Write)?;
         match Errno(kernel.getsockopt(number, libc::SOL_SOCKET, libc::SO_ERROR)?) {
             Errno::EISCONN => return Ok(()),
             Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR => {}

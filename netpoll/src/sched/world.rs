@@ -17,7 +17,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
 
 use super::bell::Bell;
@@ -173,7 +173,7 @@ impl<P: Platform> Shared<P> {
             goroutines.sort_by_key(|g| g.id);
             Dump {
                 goroutines,
-                workers: self.active_workers() as usize,
+                workers: self.worker_count(),
                 waiters: self.netpoll.waiters(),
                 consistent,
             }
@@ -216,7 +216,7 @@ impl<P: Platform> Shared<P> {
 
     /// Workers that take new goroutines.
     pub fn worker_count(&self) -> usize {
-        self.active.load(Acquire) as usize
+        self.active_workers() as usize
     }
 }
 

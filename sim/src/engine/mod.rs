@@ -43,7 +43,7 @@ pub use outcome::{Blocked, Outcome};
 
 use crate::choice::{Choice, ChoiceKind, Choices};
 use crate::faults::{FaultCounts, FaultKind, Faults};
-pub(crate) use points::Wake;
+pub use points::Wake;
 use threads::Threads;
 
 /// Where the clock of a run starts. Not 0, because the runtime's clock never is.
@@ -53,7 +53,7 @@ pub const CALL_NS: u64 = 1_000;
 /// What a look at the clock or a spin hint costs.
 pub const GLANCE_NS: u64 = 100;
 /// "No time": later than every event.
-pub(crate) const NEVER: u64 = u64::MAX;
+pub const NEVER: u64 = u64::MAX;
 
 /// Where virtual threads may be switched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,11 +19,13 @@ const QUIET_MAX: u32 = 256;
 /// How a block ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Wake {
+pub enum Wake {
     /// Somebody woke the thread.
     Woken,
     /// Its deadline passed.
     TimedOut,
+    /// A signal interrupted it. The engine has none: its signals are deadlines that the kernel chose.
+    Interrupted,
 }
 
 impl Engine {

@@ -1,8 +1,7 @@
 //! The simulated kernel as a plain state machine: no threads, no clock of its own, no blocking.
 //!
-//! What it needs from outside comes through [`Env`]: the time, the choices, and somebody to wake.
-//! [`SimKernel`](super::SimKernel) puts it on the engine; a model checker can put it behind a lock of
-//! its own.
+//! What it needs from outside comes through [`Env`]: the time, the choices, and somebody to wake. A
+//! [`Host`](super::Host) puts it under the threads of the engine or of a model checker.
 //!
 //! Vocabulary: a *number* is a descriptor number of the process; a *file* is an open file description,
 //! to which several numbers may refer. Files are never renumbered, so that an event in flight cannot
@@ -35,7 +34,7 @@ pub(super) const DELAYS_NS: [u64; 8] =
     [5_000, 20_000, 100_000, 500_000, 2_000_000, 8_000_000, 25_000_000, 120_000_000];
 
 /// What the machine needs from outside. No method may call back into the machine.
-pub(super) trait Env {
+pub trait Env {
     /// The virtual time.
     fn now_ns(&self) -> u64;
     /// Chooses a number below `n`.
@@ -87,7 +86,7 @@ pub(super) struct File {
 
 /// The whole kernel.
 #[derive(Debug)]
-pub(super) struct Machine {
+pub struct Machine {
     pub(super) config: NetConfig,
     numbers: Vec<Option<FileId>>,
     /// No number below this is free.
@@ -100,7 +99,9 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(config: NetConfig) -> Machine {
+    /// A kernel in which nothing has happened.
+    #[must_use]
+    pub fn new(config: NetConfig) -> Machine {
         Machine {
             config,
             numbers: vec![None; FIRST_FD],
@@ -220,6 +221,14 @@ impl Machine {
     /// Frees a file. What is in flight to or from it finds nothing.
     pub(super) fn free_file(&mut self, id: FileId) {
         self.files[id.0 as usize] = None;
+    }
+
+    /// A signal hits the thread that has waited longest for this epoll instance: returns its number, and
+    /// does not count it as a waiter any more.
+    pub fn interrupt(&mut self, epfd: RawFd) -> Option<u16> {
+        let ep = self.epoll_file(epfd).ok()?;
+        let waiters = &mut self.epoll_mut(ep).waiters;
+        (!waiters.is_empty()).then(|| waiters.remove(0))
     }
 
     /// How many files exist.

@@ -2,10 +2,13 @@
 //!
 //! [`SimKernel`] is a handle; clones share one kernel. Every call is a point of the engine twice,
 //! before it takes effect and after it, so that another thread can come between a harvest of events
-//! and their dispatch, and is recorded with its result. The kernel proper is a plain state machine:
+//! and their dispatch, and is recorded with its result. The kernel proper is a plain state machine, and
+//! the threads that call it, the clock and the choices belong to a [`Host`]: the engine of this crate
+//! for [`SimKernel`], a model checker for the models.
 //!
 //! | file | what it is |
 //! |---|---|
+//! | `host.rs` | what the kernel stands on, and the engine as that |
 //! | `machine.rs` | numbers, files, wake-ups, packets in flight |
 //! | `socket.rs` | the socket calls |
 //! | `tcp.rs` | one end of a connection: states, buffers, readiness |
@@ -23,6 +26,7 @@
 
 mod epoll;
 mod eventfd;
+mod host;
 mod machine;
 mod net;
 mod socket;
@@ -33,33 +37,37 @@ mod wire;
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use netpoll::platform::{Domain, EpollEvent, Errno, Kernel, RawFd, Shutdown, SockAddr, SockType};
 use netpoll::trace::Event;
-use netpoll_traces::{BlockedOn, Readiness, ThreadId, WorldEvent};
+use netpoll_traces::{BlockedOn, Readiness};
 
 use crate::choice::ChoiceKind;
-use crate::engine::{self, Engine, NEVER, START_NS, Wake, World};
+use crate::engine::{NEVER, Wake};
 use crate::faults::FaultKind;
-use machine::{Env, Machine, Object};
+pub use host::{EngineHost, Host};
+pub use machine::{Env, Machine};
+use machine::{FileId, Object};
 pub use net::NetConfig;
 
-/// A handle to the simulated kernel of one run.
-#[derive(Clone)]
-pub struct SimKernel {
-    shared: Arc<Shared>,
+/// The simulated kernel of one run, on the engine.
+pub type SimKernel = Simulated<EngineHost>;
+
+/// A handle to a simulated kernel on some host.
+pub struct Simulated<H> {
+    host: Arc<H>,
 }
 
-struct Shared {
-    workers: usize,
-    /// Locked for one call at a time, never across a point.
-    machine: Mutex<Machine>,
+impl<H> Clone for Simulated<H> {
+    fn clone(&self) -> Simulated<H> {
+        Simulated { host: Arc::clone(&self.host) }
+    }
 }
 
-impl fmt::Debug for SimKernel {
+impl<H> fmt::Debug for Simulated<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimKernel").finish_non_exhaustive()
+        f.debug_struct("Simulated").finish_non_exhaustive()
     }
 }
 
@@ -88,57 +96,17 @@ impl fmt::Display for OpenFd {
     }
 }
 
-/// The machine's outside, during a run or after it.
-struct Outside<'a>(Option<&'a Engine>);
-
-impl Env for Outside<'_> {
-    #[inline]
-    fn now_ns(&self) -> u64 {
-        self.0.map_or(START_NS, Engine::now_ns)
-    }
-    #[inline]
-    fn choose(&self, kind: ChoiceKind, n: u32) -> u32 {
-        self.0.map_or(0, |engine| engine.choose(kind, n))
-    }
-    #[inline]
-    fn strikes(&self, fault: FaultKind) -> bool {
-        self.0.is_some_and(|engine| engine.strikes(fault))
-    }
-    #[inline]
-    fn record(&self, event: WorldEvent) {
-        if let Some(engine) = self.0 {
-            engine.record_kernel(event);
-        }
-    }
-    fn wake(&self, waiter: u16) {
-        if let Some(engine) = self.0 {
-            engine.wake(ThreadId(waiter));
-        }
-    }
-}
-
-impl World for SimKernel {
-    fn tick(&self, _now_ns: u64) -> u64 {
-        engine::with(|engine| {
-            let mut machine = self.machine();
-            machine.tick(&Outside(engine));
-            machine.next_arrival_ns()
-        })
-    }
-}
-
-impl SimKernel {
-    pub(crate) fn new(workers: usize, config: NetConfig) -> SimKernel {
-        SimKernel {
-            shared: Arc::new(Shared { workers, machine: Mutex::new(Machine::new(config)) }),
-        }
+impl<H: Host> Simulated<H> {
+    /// A kernel in which nothing has happened, on this host.
+    #[must_use]
+    pub fn on(host: H) -> Simulated<H> {
+        Simulated { host: Arc::new(host) }
     }
 
-    fn machine(&self) -> MutexGuard<'_, Machine> {
-        // Poison says that a call panicked; the run reports that panic, and this state is only looked
-        // at for the report.
-        let machine = self.shared.machine.lock();
-        machine.unwrap_or_else(PoisonError::into_inner)
+    /// What it stands on.
+    #[must_use]
+    pub fn host(&self) -> &H {
+        &self.host
     }
 
     /// One system call: a point, the effect, the record of it, and another point.
@@ -151,24 +119,18 @@ impl SimKernel {
         effect: impl FnOnce(&mut Machine, &dyn Env) -> Result<R, Errno>,
         value: impl FnOnce(&R) -> i64,
     ) -> Result<R, Errno> {
-        engine::with(|engine| {
-            if let Some(engine) = engine {
-                engine.call_point();
-            }
-            let result = {
-                let mut machine = self.machine();
-                let result = effect(&mut machine, &Outside(engine));
-                if let Some(engine) = engine {
-                    engine.set_alarm_ns(machine.next_arrival_ns());
-                }
-                result
-            };
-            if let Some(engine) = engine {
-                record_call(engine, name, fd, arg, result.as_ref().map(value));
-                engine.return_point();
-            }
-            result
-        })
+        self.host.enter();
+        let result = self.host.step(effect);
+        self.finish(name, fd, arg, result.as_ref().map(value));
+        result
+    }
+
+    /// The end of a system call.
+    #[inline]
+    fn finish(&self, name: &'static str, fd: RawFd, arg: i64, result: Result<i64, &Errno>) {
+        let result = result.map_err(|&errno| errno);
+        self.host.record(Event::Syscall { name, fd, arg, result });
+        self.host.leave();
     }
 
     /// `dup`: another number for the same file. Not part of the seam; for tests.
@@ -182,93 +144,136 @@ impl SimKernel {
     /// The open descriptors, in order.
     #[must_use]
     pub fn open_fds(&self) -> Vec<OpenFd> {
-        let mut machine = self.machine();
-        let numbers: Vec<_> = machine.open_numbers().collect();
-        let describe = |(fd, file)| {
-            let kind = match &machine.file(file).object {
-                Object::Epoll(_) => "epoll",
-                Object::EventFd(_) => "eventfd",
-                Object::Tcp(tcp) if tcp.state == tcp::State::Listen => "tcp listener",
-                Object::Tcp(_) => "tcp",
-            };
-            let watches = machine.file(file).watches.clone();
-            let watch = watches.into_iter().find(|watch| watch.fd == fd);
-            OpenFd {
-                fd,
-                kind,
-                ready: machine.readiness(file),
-                interest: watch.and_then(|watch| machine.epoll_mut(watch.ep).interest((fd, file))),
-            }
-        };
-        numbers.into_iter().map(describe).collect()
-    }
-
-    /// Drops everything, so that handles which an abandoned run has leaked hold little memory.
-    pub(crate) fn clear(&self) {
-        let mut machine = self.machine();
-        *machine = Machine::new(machine.config);
+        self.host.step(|machine, _| open_fds(machine))
     }
 
     /// The blocking part of `epoll_wait`.
     fn wait(
         &self,
-        engine: Option<&Engine>,
         epfd: RawFd,
         events: &mut [EpollEvent],
         timeout_ms: i32,
     ) -> Result<usize, Errno> {
-        let env = Outside(engine);
-        let ep = self.machine().epoll_file(epfd)?;
-        if events.is_empty() {
-            return Err(Errno::EINVAL);
+        let mut wait = Wait::new(self.host.waiter(), timeout_ms);
+        loop {
+            let result = self.host.step(|machine, env| wait.attempt(machine, env, epfd, events));
+            if let Some(result) = result {
+                return result;
+            }
+            let until_ns = wait.until_ns();
+            wait.woken(self.host.block(wait.waiter, BlockedOn::Poll(epfd), until_ns));
         }
-        let deadline_ns = match u64::try_from(timeout_ms) {
-            Ok(ms) => env.now_ns() + ms * 1_000_000,
-            Err(_) => NEVER,
-        };
-        let mut end = (timeout_ms == 0).then_some(Ok(0));
-        let mut interrupt_ns = None;
-        self.machine().file_mut(ep).pins += 1;
-        let result = loop {
-            let taken = self.machine().harvest(&env, ep, events);
-            if taken > 0 {
-                break Ok(taken);
-            }
-            if let Some(end) = end {
-                break end;
-            }
-            let engine = engine.expect("waiting for events is possible only inside a run");
-            let interrupt_ns = *interrupt_ns.get_or_insert_with(|| {
-                if env.strikes(FaultKind::PollEintr) {
-                    env.now_ns() + env.delay_ns(ChoiceKind::InterruptDelay)
-                } else {
-                    NEVER
-                }
-            });
-            let this = engine.current().0;
-            self.machine().epoll_mut(ep).waiters.push(this);
-            let wake = engine.block(BlockedOn::Poll(epfd), deadline_ns.min(interrupt_ns));
-            let mut machine = self.machine();
-            machine.epoll_mut(ep).waiters.retain(|&other| other != this);
-            if wake == Wake::TimedOut {
-                end = Some(if interrupt_ns < deadline_ns { Err(Errno::EINTR) } else { Ok(0) });
-            }
-        };
-        self.machine().unpin(&env, ep);
-        result
     }
 }
 
-fn record_call(
-    engine: &Engine,
-    name: &'static str,
-    fd: RawFd,
-    arg: i64,
-    result: Result<i64, &Errno>,
-) {
-    let result = result.map_err(|&errno| errno);
-    let call = Event::Syscall { name, fd, arg, result };
-    engine.record(call.into());
+fn open_fds(machine: &mut Machine) -> Vec<OpenFd> {
+    let numbers: Vec<_> = machine.open_numbers().collect();
+    let describe = |(fd, file)| {
+        let kind = match &machine.file(file).object {
+            Object::Epoll(_) => "epoll",
+            Object::EventFd(_) => "eventfd",
+            Object::Tcp(tcp) if tcp.state == tcp::State::Listen => "tcp listener",
+            Object::Tcp(_) => "tcp",
+        };
+        let watches = machine.file(file).watches.clone();
+        let watch = watches.into_iter().find(|watch| watch.fd == fd);
+        OpenFd {
+            fd,
+            kind,
+            ready: machine.readiness(file),
+            interest: watch.and_then(|watch| machine.epoll_mut(watch.ep).interest((fd, file))),
+        }
+    };
+    numbers.into_iter().map(describe).collect()
+}
+
+/// One call of `epoll_wait`, from its first look at the ready list to its return.
+struct Wait {
+    waiter: u16,
+    timeout_ms: i32,
+    /// The instance, which the call keeps open while it is blocked; `None` before the first look.
+    ep: Option<FileId>,
+    deadline_ns: u64,
+    /// When a signal comes; `None` before the call has had a reason to block.
+    interrupt_ns: Option<u64>,
+    /// What it returns if the next look brings nothing.
+    end: Option<Result<usize, Errno>>,
+}
+
+impl Wait {
+    fn new(waiter: u16, timeout_ms: i32) -> Wait {
+        let end = (timeout_ms == 0).then_some(Ok(0));
+        Wait { waiter, timeout_ms, ep: None, deadline_ns: NEVER, interrupt_ns: None, end }
+    }
+
+    /// When the blocked call gets up by itself.
+    fn until_ns(&self) -> u64 {
+        self.deadline_ns.min(self.interrupt_ns.unwrap_or(NEVER))
+    }
+
+    /// The block has ended.
+    fn woken(&mut self, wake: Wake) {
+        match wake {
+            Wake::Woken => {}
+            Wake::Interrupted => self.end = Some(Err(Errno::EINTR)),
+            Wake::TimedOut => {
+                let interrupted = self.interrupt_ns.unwrap_or(NEVER) < self.deadline_ns;
+                self.end = Some(if interrupted { Err(Errno::EINTR) } else { Ok(0) });
+            }
+        }
+    }
+
+    /// A look at the ready list. `None`: the caller is registered as a waiter and has to block.
+    fn attempt(
+        &mut self,
+        machine: &mut Machine,
+        env: &dyn Env,
+        epfd: RawFd,
+        events: &mut [EpollEvent],
+    ) -> Option<Result<usize, Errno>> {
+        let ep = match self.ep {
+            Some(ep) => ep,
+            None => match self.begin(machine, env, epfd, events) {
+                Ok(ep) => ep,
+                Err(errno) => return Some(Err(errno)),
+            },
+        };
+        machine.epoll_mut(ep).waiters.retain(|&other| other != self.waiter);
+        let taken = machine.harvest(env, ep, events);
+        let result = if taken > 0 { Some(Ok(taken)) } else { self.end };
+        if result.is_some() {
+            machine.unpin(env, ep);
+            return result;
+        }
+        self.interrupt_ns.get_or_insert_with(|| {
+            if env.strikes(FaultKind::PollEintr) {
+                env.now_ns() + env.delay_ns(ChoiceKind::InterruptDelay)
+            } else {
+                NEVER
+            }
+        });
+        machine.epoll_mut(ep).waiters.push(self.waiter);
+        None
+    }
+
+    fn begin(
+        &mut self,
+        machine: &mut Machine,
+        env: &dyn Env,
+        epfd: RawFd,
+        events: &[EpollEvent],
+    ) -> Result<FileId, Errno> {
+        let ep = machine.epoll_file(epfd)?;
+        if events.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        if let Ok(ms) = u64::try_from(self.timeout_ms) {
+            self.deadline_ns = env.now_ns() + ms * 1_000_000;
+        }
+        machine.file_mut(ep).pins += 1;
+        self.ep = Some(ep);
+        Ok(ep)
+    }
 }
 
 /// The value that a call without one is recorded with.
@@ -284,9 +289,9 @@ fn number(fd: &RawFd) -> i64 {
     i64::from(*fd)
 }
 
-impl Kernel for SimKernel {
+impl<H: Host> Kernel for Simulated<H> {
     fn clock(&self) -> u64 {
-        engine::with(|engine| engine.map_or(START_NS, Engine::glance))
+        self.host.glance()
     }
 
     fn socket(&self, domain: Domain, kind: SockType) -> Result<RawFd, Errno> {
@@ -392,18 +397,10 @@ impl Kernel for SimKernel {
         events: &mut [EpollEvent],
         timeout_ms: i32,
     ) -> Result<usize, Errno> {
-        engine::with(|engine| {
-            if let Some(engine) = engine {
-                engine.call_point();
-            }
-            let result = self.wait(engine, epfd, events, timeout_ms);
-            if let Some(engine) = engine {
-                let value = result.as_ref().map(count);
-                record_call(engine, "epoll_wait", epfd, timeout_ms.into(), value);
-                engine.return_point();
-            }
-            result
-        })
+        self.host.enter();
+        let result = self.wait(epfd, events, timeout_ms);
+        self.finish("epoll_wait", epfd, timeout_ms.into(), result.as_ref().map(count));
+        result
     }
 
     fn eventfd(&self) -> Result<RawFd, Errno> {
@@ -415,23 +412,16 @@ impl Kernel for SimKernel {
 
     #[inline]
     fn trace(&self, event: Event) {
-        engine::with(|engine| {
-            if let Some(engine) = engine {
-                engine.record(event.into());
-            }
-        });
+        self.host.record(event);
     }
 
     fn default_workers(&self) -> io::Result<usize> {
-        Ok(self.shared.workers)
+        Ok(self.host.workers())
     }
 
+    #[inline]
     fn checkpoint(&self) {
-        engine::with(|engine| {
-            if let Some(engine) = engine {
-                engine.atomic_point();
-            }
-        });
+        self.host.checkpoint();
     }
 }
 

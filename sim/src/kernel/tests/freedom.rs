@@ -114,7 +114,7 @@ fn echo(config: SimConfig) -> Report {
         end.close();
         server.expect("threads are free").join();
         kernel.settle();
-        assert_eq!(kernel.machine().live_files(), 0, "files are freed with their last use");
+        assert_eq!(kernel.host().machine().live_files(), 0, "files are freed with their last use");
     })
 }
 
@@ -174,7 +174,7 @@ fn short_reads_come_from_what_has_arrived() {
             let end = End::new(&k, server);
             let n = end.until_done(|| k.read(server, &mut [0; 100])).unwrap();
             if n < 100 {
-                let unread = k.machine().socket_at(server).unwrap().1.unread.len();
+                let unread = k.host().machine().socket_at(server).unwrap().1.unread.len();
                 assert_eq!(unread, 0, "T4");
             }
             *result.lock().unwrap() = n;

@@ -1,0 +1,163 @@
+//! What a simulated kernel stands on.
+//!
+//! The machine is sequential data. Its host supplies the threads that call it, makes their steps
+//! exclusive, blocks and wakes them, and answers what the machine leaves open. [`EngineHost`] is the
+//! engine of this crate; the models put the same machine on the threads of their checkers.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use netpoll::trace::Event;
+use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
+
+use super::machine::{Env, Machine};
+use super::{NetConfig, SimKernel, Simulated};
+use crate::choice::ChoiceKind;
+use crate::engine::{self, Engine, START_NS, Wake, World};
+use crate::faults::FaultKind;
+
+/// The threads, the clock and the choices under a simulated kernel.
+pub trait Host: fmt::Debug + Send + Sync + 'static {
+    /// Carries out one step of the machine. No other step comes between, and threads that it wakes run
+    /// only after it.
+    fn step<R>(&self, step: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R;
+    /// The calling thread begins a system call.
+    fn enter(&self);
+    /// The call has taken effect; others may run before the caller goes on.
+    fn leave(&self);
+    /// Takes down what happened.
+    fn record(&self, event: Event);
+    /// The clock, as a look at it that may take time.
+    fn glance(&self) -> u64;
+    /// The number under which [`Env::wake`] will name the calling thread, until its call returns.
+    fn waiter(&self) -> u16;
+    /// Blocks the calling thread until its number is woken or the clock says `until_ns`. A wake since
+    /// the step in which the thread registered itself counts.
+    fn block(&self, waiter: u16, on: BlockedOn, until_ns: u64) -> Wake;
+    /// The number of workers that a runtime gets when nobody says.
+    fn workers(&self) -> usize;
+    /// See [`netpoll::platform::Kernel::checkpoint`].
+    fn checkpoint(&self);
+}
+
+/// The engine as a host.
+pub struct EngineHost {
+    workers: usize,
+    /// Locked for one step at a time, never across a point.
+    machine: Mutex<Machine>,
+}
+
+impl fmt::Debug for EngineHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineHost").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+/// The machine's outside, during a run or after it.
+struct Outside<'a>(Option<&'a Engine>);
+
+impl Env for Outside<'_> {
+    #[inline]
+    fn now_ns(&self) -> u64 {
+        self.0.map_or(START_NS, Engine::now_ns)
+    }
+    #[inline]
+    fn choose(&self, kind: ChoiceKind, n: u32) -> u32 {
+        self.0.map_or(0, |engine| engine.choose(kind, n))
+    }
+    #[inline]
+    fn strikes(&self, fault: FaultKind) -> bool {
+        self.0.is_some_and(|engine| engine.strikes(fault))
+    }
+    #[inline]
+    fn record(&self, event: WorldEvent) {
+        if let Some(engine) = self.0 {
+            engine.record_kernel(event);
+        }
+    }
+    fn wake(&self, waiter: u16) {
+        if let Some(engine) = self.0 {
+            engine.wake(ThreadId(waiter));
+        }
+    }
+}
+
+impl EngineHost {
+    pub(super) fn machine(&self) -> MutexGuard<'_, Machine> {
+        // Poison says that a call panicked; the run reports that panic, and this state is only looked
+        // at for the report.
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host for EngineHost {
+    #[inline]
+    fn step<R>(&self, step: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
+        engine::with(|engine| {
+            let mut machine = self.machine();
+            let result = step(&mut machine, &Outside(engine));
+            if let Some(engine) = engine {
+                engine.set_alarm_ns(machine.next_arrival_ns());
+            }
+            result
+        })
+    }
+
+    #[inline]
+    fn enter(&self) {
+        engine::with(|engine| engine.map(Engine::call_point));
+    }
+
+    #[inline]
+    fn leave(&self) {
+        engine::with(|engine| engine.map(Engine::return_point));
+    }
+
+    #[inline]
+    fn record(&self, event: Event) {
+        engine::with(|engine| engine.map(|engine| engine.record(event.into())));
+    }
+
+    #[inline]
+    fn glance(&self) -> u64 {
+        engine::with(|engine| engine.map_or(START_NS, Engine::glance))
+    }
+
+    fn waiter(&self) -> u16 {
+        engine::with(|engine| engine.map_or(0, |engine| engine.current().0))
+    }
+
+    fn block(&self, _waiter: u16, on: BlockedOn, until_ns: u64) -> Wake {
+        engine::inside("waiting for events", |engine| engine.block(on, until_ns))
+    }
+
+    fn workers(&self) -> usize {
+        self.workers
+    }
+
+    fn checkpoint(&self) {
+        engine::with(|engine| engine.map(Engine::atomic_point));
+    }
+}
+
+impl World for SimKernel {
+    fn tick(&self, _now_ns: u64) -> u64 {
+        engine::with(|engine| {
+            let mut machine = self.host().machine();
+            machine.tick(&Outside(engine));
+            machine.next_arrival_ns()
+        })
+    }
+}
+
+impl SimKernel {
+    pub(crate) fn new(workers: usize, config: NetConfig) -> SimKernel {
+        Simulated::on(EngineHost { workers, machine: Mutex::new(Machine::new(config)) })
+    }
+
+    /// Drops everything, so that handles which an abandoned run has leaked hold little memory.
+    pub(crate) fn clear(&self) {
+        let mut machine = self.host().machine();
+        *machine = Machine::new(machine.config);
+    }
+}

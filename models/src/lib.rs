@@ -1,24 +1,18 @@
-//! Models of the netpoll protocols: the production types under loom.
+//! Models of the netpoll protocols: the production types under loom and shuttle.
 //!
-//! Each file holds one protocol and opens with the interleaving it hunts, in the vocabulary of the
-//! specification. A model is a body that loom runs in every interleaving that the C11 memory model
-//! allows, up to the bound that it names. Nothing is copied: the body uses
-//! `netpoll::poll::PollDesc<Loom>`, which is the type that serves connections, with loom's atomics.
+//! A model is a small program around one protocol of the runtime. A checker runs it in every
+//! interleaving, or in many, and says in a *certificate* what it has covered. Nothing is copied: a model
+//! uses `netpoll::poll::PollDesc<P>`, which is the type that serves connections, on a platform whose
+//! atomics, locks and threads are the checker's.
 //!
-//! | file | protocol |
+//! | module | what it is |
 //! |---|---|
-//! | [`mod@platform`] | the `Loom` platform |
-//! | [`mod@check`] | runs a model and says what was covered |
-//! | `park_model` | a consumer that parks, against an edge, a close and a deadline |
-//! | `sleep_model` | a worker that falls asleep, against a push into its inbox |
-//! | `short_read_model` | a reader that waits at once after a short read |
+//! | [`platform`] | the platforms: loom, shuttle, the simulated kernel on both, and the probe |
+//! | [`check`] | runs a model and certifies what was covered |
+//! | [`protocols`] | the models, one file for each protocol |
+//! | [`coverage`] | which transitions of the runtime's state words were exercised |
 
 pub mod check;
+pub mod coverage;
 pub mod platform;
-
-#[cfg(test)]
-mod park_model;
-#[cfg(test)]
-mod short_read_model;
-#[cfg(test)]
-mod sleep_model;
+pub mod protocols;

@@ -126,11 +126,13 @@ pub enum Source {
     Seed(u64),
     /// A recorded list.
     Replay(Vec<Choice>),
+    /// The dullest thing, always.
+    Dull,
 }
 
 /// The choices of one run: the source, and what it has answered so far.
 #[derive(Debug)]
-pub(crate) struct Choices {
+pub struct Choices {
     source: Inner,
     record: Vec<Choice>,
     diverged: Option<usize>,
@@ -140,6 +142,7 @@ pub(crate) struct Choices {
 enum Inner {
     Random(Box<Random>),
     Replay(Vec<Choice>),
+    Dull,
 }
 
 /// The seeded source. Threads and data are drawn from two streams of one seed.
@@ -152,7 +155,9 @@ struct Random {
 }
 
 impl Choices {
-    pub(crate) fn new(source: Source) -> Choices {
+    /// The choices of a run that has not begun.
+    #[must_use]
+    pub fn new(source: Source) -> Choices {
         let source = match source {
             Source::Seed(seed) => {
                 let mut data = stream(seed, 0);
@@ -164,30 +169,33 @@ impl Choices {
                 }))
             }
             Source::Replay(list) => Inner::Replay(list),
+            Source::Dull => Inner::Dull,
         };
         Choices { source, record: Vec::new(), diverged: None }
     }
 
     /// Chooses a number below `n`.
-    pub(crate) fn choose(&mut self, kind: ChoiceKind, n: u32) -> u32 {
+    pub fn choose(&mut self, kind: ChoiceKind, n: u32) -> u32 {
         if n == 1 {
             return 0; // C2
         }
         let k = match &mut self.source {
             Inner::Random(random) => random.choose(kind, n),
             Inner::Replay(_) => self.replayed(kind, n),
+            Inner::Dull => 0,
         };
         self.recorded(kind, n, k)
     }
 
     /// Decides whether something happens that has this probability.
-    pub(crate) fn chance(&mut self, kind: ChoiceKind, per_mille: u16) -> bool {
+    pub fn chance(&mut self, kind: ChoiceKind, per_mille: u16) -> bool {
         if per_mille == 0 {
             return false;
         }
         let k = match &mut self.source {
             Inner::Random(random) => u32::from(below(&mut random.data, 1000) < per_mille.into()),
             Inner::Replay(_) => self.replayed(kind, 2),
+            Inner::Dull => 0,
         };
         self.recorded(kind, 2, k) == 1
     }
@@ -201,8 +209,22 @@ impl Choices {
         let k = match &mut self.source {
             Inner::Random(random) => random.strategy.pick(point, runnable, start),
             Inner::Replay(_) => self.replayed(ChoiceKind::Thread, n),
+            Inner::Dull => 0,
         };
         self.recorded(ChoiceKind::Thread, n, k)
+    }
+
+    /// Chooses a number below `n` as a policy of the caller's wants it: `draw` is the policy's wish, and
+    /// is not asked where a list is being replayed.
+    pub fn decide(&mut self, kind: ChoiceKind, n: u32, draw: impl FnOnce() -> u32) -> u32 {
+        if n == 1 {
+            return 0; // C2
+        }
+        let k = match &self.source {
+            Inner::Random(_) | Inner::Dull => draw(),
+            Inner::Replay(_) => self.replayed(kind, n),
+        };
+        self.recorded(kind, n, k)
     }
 
     /// Tells the strategy that a thread was born.
@@ -237,7 +259,8 @@ impl Choices {
     }
 
     /// What was chosen, and where a replay left its list.
-    pub(crate) fn finish(self) -> (Vec<Choice>, Option<usize>) {
+    #[must_use]
+    pub fn finish(self) -> (Vec<Choice>, Option<usize>) {
         (self.record, self.diverged)
     }
 }

@@ -4,9 +4,11 @@
 //! that the worker is awake, leaves; the worker sleeps with a goroutine in its inbox, for ever (L10). The
 //! order "say `Asleep`, F3, look" against "push, F4, look who sleeps" prevents it (O8).
 //!
-//! The types are the production ones: `Inbox`, `StateWord`, `LocalQueue`, the goroutines' records.
+//! The types are the production ones: `Inbox`, `StateWord`, `LocalQueue`, the goroutines' records. The
+//! whole of falling asleep, with the idle set and the poller, is in `sleep_model.rs`.
 
-use loom::sync::Arc;
+use std::sync::Arc;
+
 use netpoll::platform::Park;
 use netpoll::sched::g::G;
 use netpoll::sched::idle::{StateWord, WorkerState};
@@ -14,24 +16,31 @@ use netpoll::sched::inbox::Inbox;
 use netpoll::sched::local::LocalQueue;
 use netpoll::table::Table;
 
-use crate::check::check;
-use crate::platform::{Loom, LoomParker};
+use crate::check::{Bound, models};
+use crate::platform::{Checked, join};
 
-struct World {
-    gs: Table<G<Loom>>,
-    inbox: Inbox<Loom>,
-    state: StateWord<Loom>,
-    parker: LoomParker,
+models! {
+    /// A push never misses a worker that falls asleep.
+    inbox_push_against_sleep { loom: Bound::UNBOUNDED, shuttle: [Pct, Dfs] }
+    /// Of two pushers none is lost.
+    two_inbox_pushes_against_sleep { loom: Bound::preemptions(3), shuttle: [Pct, Urw] }
 }
 
-impl World {
-    fn new(goroutines: u32) -> Arc<World> {
+struct Desk<P: Checked> {
+    gs: Table<G<P>>,
+    inbox: Inbox<P>,
+    state: StateWord<P>,
+    parker: P::Parker,
+}
+
+impl<P: Checked> Desk<P> {
+    fn new(goroutines: u32) -> Arc<Desk<P>> {
         let gs = Table::new();
         for index in 0..goroutines {
             gs.insert(index, G::new(index));
         }
         let (inbox, state) = (Inbox::new(), StateWord::new());
-        Arc::new(World { gs, inbox, state, parker: LoomParker::new() })
+        Arc::new(Desk { gs, inbox, state, parker: P::Parker::new() })
     }
 
     /// `Shared::make_runnable` for another worker's goroutine.
@@ -69,30 +78,24 @@ impl World {
     }
 }
 
-#[test]
-fn a_push_never_misses_a_worker_that_falls_asleep() {
-    check("inbox push against owner sleep", None, || {
-        let world = World::new(1);
-        let other = {
-            let world = world.clone();
-            loom::thread::spawn(move || world.push(0))
-        };
-        assert_eq!(world.take(1), [0]);
-        other.join().unwrap();
-    });
+fn inbox_push_against_sleep<P: Checked>() {
+    let desk = Desk::<P>::new(1);
+    let other = {
+        let desk = desk.clone();
+        P::thread(move || desk.push(0))
+    };
+    assert_eq!(desk.take(1), [0]);
+    join([other]);
 }
 
-#[test]
-fn of_two_pushers_none_is_lost() {
-    check("two inbox pushes against owner sleep", Some(3), || {
-        let world = World::new(2);
-        let others = [0, 1].map(|g| {
-            let world = world.clone();
-            loom::thread::spawn(move || world.push(g))
-        });
-        let mut taken = world.take(2);
-        taken.sort_unstable();
-        assert_eq!(taken, [0, 1]);
-        others.into_iter().for_each(|other| other.join().unwrap());
+fn two_inbox_pushes_against_sleep<P: Checked>() {
+    let desk = Desk::<P>::new(2);
+    let others = [0, 1].map(|g| {
+        let desk = desk.clone();
+        P::thread(move || desk.push(g))
     });
+    let mut taken = desk.take(2);
+    taken.sort_unstable();
+    assert_eq!(taken, [0, 1]);
+    join(others);
 }

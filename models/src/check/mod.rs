@@ -1,0 +1,93 @@
+//! Running a model under a checker, and saying what was and was not covered.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `plan.rs` | what a model is, and how far each checker goes with it |
+//! | `loom.rs` | a run under loom |
+//! | `shuttle.rs` | a run under shuttle, whose schedules are lists of choices |
+//! | `certificate.rs` | what a run has covered, as data and as a row of a table |
+//! | `limits.rs` | a checker's limits, as sentences |
+//! | `panics.rs` | panics inside models, as the process sees them |
+//!
+//! A certificate says `complete` only if every execution within its bound has been run. Loom returns
+//! normally when a cap of its own stops it, so none is set; caps are ours (`loom.rs`).
+
+mod certificate;
+mod limits;
+mod loom;
+mod panics;
+mod plan;
+pub mod shuttle;
+
+pub use certificate::{Certificate, table};
+pub use limits::explain;
+pub(crate) use plan::models;
+pub use plan::{Bodies, Bound, Checker, KernelUse, Model, Profile};
+
+/// Runs a model under a checker.
+///
+/// # Errors
+/// What the checker found, or the limit that it hit, as text.
+///
+/// # Panics
+/// When the model has no plan for this checker.
+pub fn run(model: &Model, checker: Checker, profile: Profile) -> Result<Certificate, Failed> {
+    panics::install_hook();
+    let start = std::time::Instant::now();
+    let covered = match checker {
+        Checker::Loom => loom::run(model, profile)?,
+        _ => shuttle::run(model, checker, profile)?,
+    };
+    Ok(Certificate::new(model, checker, covered, start.elapsed()))
+}
+
+/// What a run has covered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Covered {
+    executions: u64,
+    /// Operations of the longest execution.
+    deepest: u64,
+    bound: String,
+    complete: bool,
+}
+
+/// A model that does not hold, or a checker that could not finish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// What happened, in one sentence or more.
+    pub what: String,
+    /// The execution, from 1 on.
+    pub execution: u64,
+    /// The choices of the failing run, where the checker has them: `thread:1/2 …`.
+    pub choices: Vec<netpoll_sim::Choice>,
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "execution {}: {}", self.execution, self.what)
+    }
+}
+
+/// The message of a panic.
+fn text(payload: &(dyn std::any::Any + Send)) -> String {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_string(),
+        (None, Some(text)) => text.clone(),
+        (None, None) => "a panic whose payload is no text".to_string(),
+    }
+}
+
+/// The body of a model's tests.
+///
+/// # Panics
+/// When the model does not hold.
+#[cfg(test)]
+pub(crate) fn test(name: &str, checkers: &[Checker]) {
+    let model = crate::protocols::find(name).expect("a model is listed in protocols/mod.rs");
+    for &checker in checkers {
+        match run(model, checker, Profile::Quick) {
+            Ok(certificate) => println!("{}", certificate.line()),
+            Err(failed) => panic!("{name} under {checker}: {failed}"),
+        }
+    }
+}

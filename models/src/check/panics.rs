@@ -1,0 +1,28 @@
+//! Panics inside models, as the process's hook sees them.
+
+use std::panic;
+use std::sync::Once;
+
+use shuttle::scheduler::RandomScheduler;
+use shuttle::{Config, Runner};
+
+/// Makes the process's hook report what models panic with, and nothing else.
+///
+/// Loom ends each of its threads by a panic whose payload is no text, which is nobody's business. Shuttle
+/// puts a hook of its own in front that reports every panic of the process, loom's too, as a failed
+/// schedule; it does so once, at its first run, so that run is made here and the hook taken away again.
+/// Only the first call does anything.
+pub(super) fn install_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = panic::take_hook();
+        let scheduler = RandomScheduler::new_from_seed(0, 1);
+        Runner::new(scheduler, Config::new()).run(|| {});
+        panic::set_hook(Box::new(move |info| {
+            let payload = info.payload();
+            if payload.is::<&str>() || payload.is::<String>() {
+                before(info);
+            }
+        }));
+    });
+}

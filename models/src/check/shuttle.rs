@@ -1,0 +1,158 @@
+//! A run under shuttle, whose schedules are lists of choices.
+//!
+//! Shuttle's own schedulers say which thread they want next. What they want is recorded as a choice in
+//! the same list as the simulated kernel's, so a run is a pure function of its list: a failure is
+//! replayed from it ([`replay`]), schedule, faults and data alike, without the scheduler that found it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use netpoll_sim::choice::{ChoiceKind, Choices};
+use netpoll_sim::{Choice, Source};
+use shuttle::scheduler::{
+    DfsScheduler, PctScheduler, RandomScheduler, Schedule, Scheduler, Task, TaskId,
+    UrwRandomScheduler,
+};
+use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
+
+use super::limits::explain;
+use super::{Checker, Covered, Failed, Model, Profile, text};
+use crate::platform::shuttle::{begin, set_choices, with_choices};
+use crate::platform::take_operations;
+
+/// Steps of one execution: far more than any model takes that ends.
+const STEPS_MAX: usize = 200_000;
+/// The stack of a thread of the model.
+const STACK_BYTES: usize = 256 * 1024;
+/// From here the schedulers and the kernel's choices are drawn; any number would do.
+const SEED: u64 = 0x6e65_7470_6f6c_6c00;
+/// Priority changes of one PCT schedule, plus one. Few bugs of this field need more.
+const PCT_DEPTH: usize = 3;
+
+/// Schedules of one model: many in the deep profile, and in the quick one as many as there is time for.
+fn schedules(checker: Checker, profile: Profile) -> usize {
+    match (checker, profile) {
+        (Checker::Loom, _) => unreachable!("loom has no schedules"),
+        (Checker::Dfs, Profile::Quick) => 20_000,
+        (Checker::Dfs, Profile::Deep) => 2_000_000,
+        (_, Profile::Quick) => 500,
+        (_, Profile::Deep) => 100_000,
+    }
+}
+
+pub(super) fn run(model: &Model, checker: Checker, profile: Profile) -> Result<Covered, Failed> {
+    let count = schedules(checker, profile);
+    let policy: Box<dyn Scheduler + Send> = match checker {
+        Checker::Loom => unreachable!("loom has no schedules"),
+        Checker::Pct => Box::new(PctScheduler::new_from_seed(SEED, PCT_DEPTH, count)),
+        Checker::Random => Box::new(RandomScheduler::new_from_seed(SEED, count)),
+        Checker::Urw => Box::new(UrwRandomScheduler::new_from_seed(SEED, count)),
+        // One more than the limit, so that stopping there can be told from having come to the end.
+        Checker::Dfs => Box::new(DfsScheduler::new(Some(count + 1), true)),
+    };
+    let dull = checker == Checker::Dfs;
+    let recording = Recording { policy, source: Draw::Seeds { next: SEED, dull } };
+    let (executions, deepest) = execute(model, recording)?;
+    let complete = dull && executions <= count as u64;
+    let bound = match checker {
+        Checker::Pct => format!("{count} schedules of depth {PCT_DEPTH}"),
+        Checker::Dfs if complete => "unbounded, dull choices".to_string(),
+        Checker::Dfs => format!("{count} schedules, dull choices"),
+        _ => format!("{count} schedules"),
+    };
+    Ok(Covered { executions, deepest, bound, complete })
+}
+
+/// Runs a model once, by a list of choices.
+///
+/// # Errors
+/// What it violated.
+pub fn replay(model: &Model, choices: Vec<Choice>) -> Result<(), Failed> {
+    let policy = Box::new(RandomScheduler::new_from_seed(0, 1));
+    execute(model, Recording { policy, source: Draw::List(Some(choices)) }).map(|_| ())
+}
+
+/// Runs a model as often as the scheduler says; returns how often that was and the longest execution.
+fn execute(model: &Model, scheduler: Recording) -> Result<(u64, u64), Failed> {
+    let count = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+    let (counted, body, world) = (Arc::clone(&count), model.bodies.shuttle, model.world());
+    let mut config = Config::new();
+    config.stack_size = STACK_BYTES;
+    config.failure_persistence = FailurePersistence::None;
+    config.max_steps = MaxSteps::FailAfter(STEPS_MAX);
+    config.silence_warnings = true;
+    let runner = Runner::new(scheduler, config);
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        runner.run(move || {
+            counted.0.fetch_add(1, Relaxed);
+            take_operations();
+            begin(world);
+            body();
+            counted.1.fetch_max(take_operations(), Relaxed);
+        })
+    }));
+    let choices = set_choices(None).map(Choices::finish).unwrap_or_default().0;
+    let executions = count.0.load(Relaxed);
+    match ended {
+        Ok(_) => Ok((executions, count.1.load(Relaxed))),
+        Err(payload) => {
+            let message = text(&*payload);
+            let what = explain(&message).map_or(message.clone(), |meaning| {
+                format!("{meaning} ({})", message.lines().next().unwrap_or_default())
+            });
+            Err(Failed { what, execution: executions, choices })
+        }
+    }
+}
+
+/// Where the choices come from.
+enum Draw {
+    /// A seed for each execution, counting up. `dull`: the kernel does the dullest thing everywhere.
+    Seeds { next: u64, dull: bool },
+    /// One list, for one execution.
+    List(Option<Vec<Choice>>),
+}
+
+/// A scheduler of shuttle's whose decisions are choices.
+struct Recording {
+    policy: Box<dyn Scheduler + Send>,
+    source: Draw,
+}
+
+impl Scheduler for Recording {
+    fn new_execution(&mut self) -> Option<Schedule> {
+        let schedule = self.policy.new_execution()?;
+        let source = match &mut self.source {
+            Draw::List(list) => Source::Replay(list.take()?),
+            Draw::Seeds { dull: true, .. } => Source::Dull,
+            Draw::Seeds { next, .. } => {
+                *next += 1;
+                Source::Seed(*next)
+            }
+        };
+        set_choices(Some(Choices::new(source)));
+        Some(schedule)
+    }
+
+    fn next_task(
+        &mut self,
+        runnable: &[&Task],
+        current: Option<TaskId>,
+        is_yielding: bool,
+    ) -> Option<TaskId> {
+        let wanted = self.policy.next_task(runnable, current, is_yielding)?;
+        let n = runnable.len();
+        let place = |id: TaskId| runnable.iter().position(|task| task.id() >= id).unwrap_or(0);
+        // Counted from the running thread, so that 0 is "go on".
+        let start = current.map_or(0, place);
+        let offset = || ((place(wanted) + n - start) % n) as u32;
+        let k = with_choices(|choices| choices.decide(ChoiceKind::Thread, n as u32, offset));
+        Some(runnable[(start + k as usize) % n].id())
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.policy.next_u64()
+    }
+}

@@ -1,0 +1,144 @@
+//! The simulated kernel on a checker's threads.
+//!
+//! The machine stands behind one lock of the checker's, so that every two system calls depend on each
+//! other and each order of them is explored. That is more than a kernel promises: two calls of it also
+//! synchronise, so an ordering that is missing between them can be hidden. The protocols that rely on
+//! no kernel have models without one.
+
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use netpoll::platform::{Lock, Park, RawFd};
+use netpoll::trace::Event;
+use netpoll_sim::choice::ChoiceKind;
+use netpoll_sim::engine::{NEVER, Wake};
+use netpoll_sim::kernel::{Env, Host, Machine};
+use netpoll_sim::{FaultKind, NetConfig};
+use netpoll_traces::{BlockedOn, WorldEvent};
+
+use super::Checker;
+
+/// Where one blocked call sleeps.
+#[derive(Debug)]
+struct Sleeper<C: Checker> {
+    parker: C::Parker,
+    /// A signal ended its sleep.
+    interrupted: AtomicBool,
+}
+
+/// A checker's threads as the host of a simulated kernel.
+pub struct CheckerHost<C: Checker> {
+    workers: usize,
+    machine: C::Mutex<Machine>,
+    /// By waiter number, one for each call that might block. A lock of `std` that is never held across
+    /// a point of the checker: a number reaches another thread only by way of the machine's lock.
+    sleepers: Mutex<Vec<Arc<Sleeper<C>>>>,
+}
+
+impl<C: Checker> fmt::Debug for CheckerHost<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckerHost").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+impl<C: Checker> CheckerHost<C> {
+    /// A kernel in which nothing has happened.
+    #[must_use]
+    pub fn new(workers: usize, config: NetConfig) -> CheckerHost<C> {
+        let machine = C::Mutex::new(Machine::new(config));
+        CheckerHost { workers, machine, sleepers: Mutex::default() }
+    }
+
+    /// Sends a signal to the thread that has waited longest in `epoll_wait` on `epfd`, if there is one.
+    pub fn interrupt(&self, epfd: RawFd) {
+        let hit = self.machine.lock().interrupt(epfd);
+        if let Some(waiter) = hit {
+            let sleeper = self.sleeper(waiter);
+            sleeper.interrupted.store(true, Relaxed);
+            sleeper.parker.unpark();
+        }
+    }
+
+    fn sleeper(&self, waiter: u16) -> Arc<Sleeper<C>> {
+        let sleepers = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&sleepers[usize::from(waiter)])
+    }
+}
+
+/// The machine's outside during one step.
+#[derive(Default)]
+struct Outside<C> {
+    /// Who was woken, to be unparked after the step.
+    woken: std::cell::RefCell<Vec<u16>>,
+    checker: std::marker::PhantomData<C>,
+}
+
+impl<C: Checker> Env for Outside<C> {
+    fn now_ns(&self) -> u64 {
+        C::execution().now_ns()
+    }
+
+    fn choose(&self, kind: ChoiceKind, n: u32) -> u32 {
+        C::choose(kind, n)
+    }
+
+    fn strikes(&self, fault: FaultKind) -> bool {
+        C::strikes(fault)
+    }
+
+    fn record(&self, _event: WorldEvent) {}
+
+    fn wake(&self, waiter: u16) {
+        self.woken.borrow_mut().push(waiter);
+    }
+}
+
+impl<C: Checker> Host for CheckerHost<C> {
+    fn step<R>(&self, step: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
+        let outside = Outside::<C> { woken: Default::default(), checker: std::marker::PhantomData };
+        let result = step(&mut self.machine.lock(), &outside);
+        for waiter in outside.woken.into_inner() {
+            self.sleeper(waiter).parker.unpark();
+        }
+        result
+    }
+
+    fn enter(&self) {}
+
+    fn leave(&self) {}
+
+    fn record(&self, _event: Event) {}
+
+    fn glance(&self) -> u64 {
+        C::execution().now_ns()
+    }
+
+    fn waiter(&self) -> u16 {
+        let mut sleepers = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = u16::try_from(sleepers.len()).expect("a model makes few calls");
+        let (parker, interrupted) = (C::Parker::new(), AtomicBool::new(false));
+        sleepers.push(Arc::new(Sleeper { parker, interrupted }));
+        number
+    }
+
+    fn block(&self, waiter: u16, _on: BlockedOn, until_ns: u64) -> Wake {
+        if until_ns != NEVER && C::execution().passes_until(until_ns) {
+            // Whoever comes between makes an event that the next look finds.
+            C::spin_hint();
+            return Wake::TimedOut;
+        }
+        let sleeper = self.sleeper(waiter);
+        sleeper.parker.park();
+        if sleeper.interrupted.load(Relaxed) { Wake::Interrupted } else { Wake::Woken }
+    }
+
+    fn workers(&self) -> usize {
+        self.workers
+    }
+
+    fn checkpoint(&self) {
+        C::checkpoint();
+    }
+}

@@ -1,0 +1,26 @@
+//! The models, one file for each protocol.
+//!
+//! Each file opens with the interleavings that it hunts, in the vocabulary of the architecture. To add a
+//! model: write a function `fn name<P: Checked>()`, describe it to `models!`, and plant the bug that it
+//! is to find to see that it does.
+
+mod deadline_model;
+mod descriptor;
+mod inbox_model;
+mod park_model;
+mod short_read_model;
+
+use crate::check::Model;
+
+/// Every model, in the order in which they are shown.
+pub fn all() -> impl Iterator<Item = &'static Model> {
+    let files =
+        [park_model::MODELS, deadline_model::MODELS, short_read_model::MODELS, inbox_model::MODELS];
+    files.into_iter().flatten()
+}
+
+/// The model with this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Model> {
+    all().find(|model| model.name == name)
+}

@@ -24,6 +24,8 @@ pub use limits::explain;
 pub(crate) use plan::models;
 pub use plan::{Bodies, Bound, Checker, KernelUse, Model, Profile};
 
+use crate::platform::probe;
+
 /// Runs a model under a checker.
 ///
 /// # Errors
@@ -33,12 +35,24 @@ pub use plan::{Bodies, Bound, Checker, KernelUse, Model, Profile};
 /// When the model has no plan for this checker.
 pub fn run(model: &Model, checker: Checker, profile: Profile) -> Result<Certificate, Failed> {
     panics::install_hook();
+    probe::bend(bend_of_environment()?);
     let start = std::time::Instant::now();
     let covered = match checker {
         Checker::Loom => loom::run(model, profile)?,
         _ => shuttle::run(model, checker, profile)?,
     };
     Ok(Certificate::new(model, checker, covered, start.elapsed()))
+}
+
+/// The variable that bends one access of the runtime for the models of this process: see [`probe::Bend`].
+pub const BEND: &str = "NETPOLL_MODELS_BEND";
+
+fn bend_of_environment() -> Result<Option<probe::Bend>, Failed> {
+    let Ok(text) = std::env::var(BEND) else {
+        return Ok(None);
+    };
+    let fail = |what| Failed { what: format!("{BEND}: {what}"), execution: 0, choices: Vec::new() };
+    text.parse().map(Some).map_err(fail)
 }
 
 /// What a run has covered.

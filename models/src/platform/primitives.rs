@@ -8,6 +8,9 @@
 macro_rules! primitives {
     ($platform:ident over $krate:ident) => {
         impl ::netpoll::platform::Primitives for $platform {
+            // The smallest that can be split: the third goroutine finds it full.
+            const RUN_QUEUE: u32 = 2;
+
             type AtomicU32 = CheckerAtomic<::$krate::sync::atomic::AtomicU32>;
             type AtomicU64 = CheckerAtomic<::$krate::sync::atomic::AtomicU64>;
             type AtomicUsize = CheckerAtomic<::$krate::sync::atomic::AtomicUsize>;

@@ -162,6 +162,8 @@ impl<C: Checker> Platform for Probe<C> {
 }
 
 impl<C: Primitives> Primitives for Probe<C> {
+    const RUN_QUEUE: u32 = C::RUN_QUEUE;
+
     type AtomicU32 = ProbeAtomic<C::AtomicU32>;
     type AtomicU64 = ProbeAtomic<C::AtomicU64>;
     type AtomicUsize = ProbeAtomic<C::AtomicUsize>;

@@ -8,14 +8,14 @@ use crate::trace::WaitReason;
 use crate::waiter::{Parking, Waiter};
 
 #[derive(Debug)]
-struct State {
+struct State<P: Primitives> {
     permits: u64,
-    waiters: VecDeque<Waiter>,
+    waiters: VecDeque<Waiter<P>>,
 }
 
 /// First come, first served; a permit released to a waiter is never seen by anybody else.
 pub struct Sema<P: Primitives> {
-    state: P::Mutex<State>,
+    state: P::Mutex<State<P>>,
 }
 
 impl<P: Primitives> std::fmt::Debug for Sema<P> {

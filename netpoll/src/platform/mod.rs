@@ -92,6 +92,10 @@ pub trait Thread: Send + 'static {
 
 /// What a model checker must own: shared memory, locks, parking and threads.
 pub trait Primitives: Debug + Sized + Send + Sync + 'static {
+    /// Places of a worker's run queue, a power of two. Go's value: a burst of `go` calls fits, and a
+    /// thief's half is quick to copy. A checker takes few, so that it gets to a full queue.
+    const RUN_QUEUE: u32 = 256;
+
     /// A 32-bit atomic.
     type AtomicU32: Atomic<u32>;
     /// A 64-bit atomic.

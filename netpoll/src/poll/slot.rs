@@ -56,7 +56,8 @@ const fn encode(state: SlotState) -> u32 {
 }
 
 /// The state of a word.
-const fn decode(word: u32) -> SlotState {
+#[must_use]
+pub const fn decode(word: u32) -> SlotState {
     match word {
         NIL => SlotState::Nil,
         READY => SlotState::Ready,

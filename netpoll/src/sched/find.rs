@@ -46,7 +46,7 @@ impl<P: Platform> Shared<P> {
 
 impl<P: Platform> Loop<'_, P> {
     /// The next goroutine to run; `None` when the runtime shuts down. Sleeps meanwhile.
-    pub(super) fn find_runnable(&mut self) -> Option<u32> {
+    pub fn find_runnable(&mut self) -> Option<u32> {
         loop {
             if self.shared.is_shut_down() {
                 return None;
@@ -156,10 +156,8 @@ impl<P: Platform> Loop<'_, P> {
         }
         let mut sched = shared.sched.lock();
         let length = sched.global.len() as u32;
-        let share = (length / shared.active_workers() + 1)
-            .min(most)
-            .min(length)
-            .min(super::runq::CAPACITY / 2);
+        let share =
+            (length / shared.active_workers() + 1).min(most).min(length).min(P::RUN_QUEUE / 2);
         let first = sched.global.pop_front()?;
         let rest: Vec<u32> = (1..share).filter_map(|_| sched.global.pop_front()).collect();
         shared.global_length.store(sched.global.len() as u32, Relaxed);

@@ -109,7 +109,7 @@ pub struct G<P: Platform> {
     /// Link of the one queue it is in: table index + 1, 0 at the end.
     pub next: P::AtomicU32,
     /// For a proxy: whom to wake instead.
-    pub proxy: P::Mutex<Option<Waiter>>,
+    pub proxy: P::Mutex<Option<Waiter<P>>>,
     /// Cold facts, for people.
     name: P::Mutex<Option<Arc<str>>>,
     id: AtomicU64,

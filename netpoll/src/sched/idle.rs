@@ -51,7 +51,12 @@ pub enum WorkerState {
 }
 
 impl WorkerState {
-    fn decode(word: u32) -> WorkerState {
+    /// The state of a word.
+    ///
+    /// # Panics
+    /// When it is the word of no state.
+    #[must_use]
+    pub fn decode(word: u32) -> WorkerState {
         match word {
             0 => WorkerState::Awake,
             1 => WorkerState::Asleep,
@@ -189,7 +194,7 @@ impl<P: Platform> Shared<P> {
 
     /// The submission rule: work that any worker may take has been published; make sure that somebody
     /// looks for it.
-    pub(super) fn wake_one(&self) {
+    pub fn wake_one(&self) {
         // F4, partner of F3 in `look_again`.
         P::fence(SeqCst);
         if self.idle_count.load(Relaxed) == 0 || self.spinning.load(Relaxed) != 0 {
@@ -220,7 +225,7 @@ impl<P: Platform> Shared<P> {
     }
 
     /// Somebody who is not a worker waits on a slot: make sure that somebody polls.
-    pub(crate) fn ensure_poller(&self) {
+    pub fn ensure_poller(&self) {
         // F4, partner of F3 in `look_again`: the waiter has been counted.
         P::fence(SeqCst);
         if self.netpoll.is_polled() {

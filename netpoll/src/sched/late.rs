@@ -34,7 +34,10 @@ impl<P: Platform> RuntimeOps for Shared<P> {
     }
 
     fn prepare_park(&self, g: u32) -> u64 {
-        self.gs.get(g).ticket.open()
+        let ticket = self.gs.get(g).ticket.open();
+        // The ticket reaches its waker through a lock of the face, which a checker may not see.
+        self.kernel.checkpoint();
+        ticket
     }
 
     fn park(&self, g: u32, ticket: u64, why: WaitReason, deadline: Option<u64>) -> Wake {
@@ -48,6 +51,7 @@ impl<P: Platform> RuntimeOps for Shared<P> {
     }
 
     fn unpark(&self, g: u32, ticket: u64) -> bool {
+        self.kernel.checkpoint();
         match self.gs.get(g).ticket.unpark(ticket) {
             Ended::Stale => false,
             Ended::BeforeParking => true,

@@ -45,7 +45,7 @@ impl<P: Platform> Shared<P> {
 
     /// Ends all threads. Workers end when the goroutine that they run parks or ends; what is parked
     /// stays where it is and is never unwound.
-    pub(crate) fn shut_down(&self) {
+    pub fn shut_down(&self) {
         if self.shutdown.swap(1, AcqRel) != 0 {
             return;
         }

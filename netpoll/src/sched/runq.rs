@@ -18,11 +18,6 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::platform::{Atomic, Primitives};
 
-/// Places of the ring. Go's value: a burst of `go` calls fits, a thief's half is quick to copy.
-pub const CAPACITY: u32 = 256;
-
-const _: () = assert!(CAPACITY.is_power_of_two(), "wrapping indices need a power of two");
-
 /// See the module documentation.
 #[derive(Debug)]
 pub struct RunQueue<P: Primitives> {
@@ -36,16 +31,17 @@ pub struct RunQueue<P: Primitives> {
 impl<P: Primitives> RunQueue<P> {
     /// An empty queue.
     pub fn new() -> RunQueue<P> {
+        const { assert!(P::RUN_QUEUE.is_power_of_two(), "wrapping indices need a power of two") };
         RunQueue {
             head: P::AtomicU32::new(0),
             tail: P::AtomicU32::new(0),
             next: P::AtomicU32::new(0),
-            ring: (0..CAPACITY).map(|_| P::AtomicU32::new(0)).collect(),
+            ring: (0..P::RUN_QUEUE).map(|_| P::AtomicU32::new(0)).collect(),
         }
     }
 
     fn place(&self, position: u32) -> &P::AtomicU32 {
-        &self.ring[(position % CAPACITY) as usize]
+        &self.ring[(position % P::RUN_QUEUE) as usize]
     }
 
     /// Whether there is nothing to take. The answer of a moment: exact for the owner.
@@ -70,13 +66,14 @@ impl<P: Primitives> RunQueue<P> {
             let head = self.head.load(Acquire);
             let tail = self.tail.load(Relaxed);
             let length = tail.wrapping_sub(head);
-            assert!(length <= CAPACITY, "run queue of {length} entries in {CAPACITY} places");
-            if length < CAPACITY {
+            let places = P::RUN_QUEUE;
+            assert!(length <= places, "run queue of {length} entries in {places} places");
+            if length < places {
                 self.place(tail).store(g, Relaxed);
                 self.tail.store(tail.wrapping_add(1), Release);
                 return Vec::new();
             }
-            let half = CAPACITY / 2;
+            let half = places / 2;
             let mut overflow: Vec<u32> =
                 (0..half).map(|i| self.place(head.wrapping_add(i)).load(Relaxed)).collect();
             let moved = head.wrapping_add(half);
@@ -125,7 +122,7 @@ impl<P: Primitives> RunQueue<P> {
                 }
                 return None;
             }
-            if length > CAPACITY {
+            if length > P::RUN_QUEUE {
                 // `head` and `tail` are of different moments.
                 head = self.head.load(Acquire);
                 continue;
@@ -163,6 +160,8 @@ impl<P: Primitives> Default for RunQueue<P> {
 mod tests {
     use super::*;
     use crate::platform::Os;
+
+    const CAPACITY: u32 = Os::RUN_QUEUE;
 
     #[test]
     fn the_newest_goes_first_and_the_others_in_order() {

@@ -133,7 +133,7 @@ impl<P: Platform> Shared<P> {
     }
 
     /// Whether the runtime is being shut down.
-    pub(super) fn is_shut_down(&self) -> bool {
+    pub fn is_shut_down(&self) -> bool {
         self.shutdown.load(Acquire) != 0
     }
 
@@ -158,7 +158,7 @@ impl<P: Platform> Shared<P> {
     // ---- records -----------------------------------------------------------------------------------
 
     /// A free record.
-    pub(crate) fn allocate_g(&self) -> u32 {
+    pub fn allocate_g(&self) -> u32 {
         let mut free = self.free_gs.lock();
         if let Some(index) = free.list.pop() {
             return index;
@@ -208,7 +208,7 @@ impl<P: Platform> Shared<P> {
     }
 
     /// Puts an unstarted goroutine where some worker will find it.
-    pub(super) fn submit(&self, g: u32) {
+    pub fn submit(&self, g: u32) {
         match self.here() {
             Some(worker) if self.is_active(worker.index) => {
                 let overflow = worker.runq.push_next(g);
@@ -231,7 +231,7 @@ impl<P: Platform> Shared<P> {
 
     /// Makes a parked goroutine runnable. The caller has taken it out of where it was parked and so
     /// owns it; `here` is the worker on whose thread the caller runs.
-    pub(super) fn make_runnable(&self, here: Option<&Worker<P>>, index: u32) {
+    pub fn make_runnable(&self, here: Option<&Worker<P>>, index: u32) {
         let g = self.gs.get(index);
         let home = g.home();
         if home == PROXY {
@@ -259,7 +259,7 @@ impl<P: Platform> Shared<P> {
     }
 
     /// Makes goroutines runnable that came out of slots, then takes them off the waiter count (S18).
-    pub(super) fn inject(&self, here: Option<&Worker<P>>, ready: &mut Vec<u32>) {
+    pub fn inject(&self, here: Option<&Worker<P>>, ready: &mut Vec<u32>) {
         let count = ready.len();
         for g in ready.drain(..) {
             self.make_runnable(here, g);
@@ -268,7 +268,7 @@ impl<P: Platform> Shared<P> {
     }
 
     /// As [`inject`](Shared::inject), for what a descriptor's call released.
-    pub(crate) fn release(&self, here: Option<&Worker<P>>, released: Released) {
+    pub fn release(&self, here: Option<&Worker<P>>, released: Released) {
         let mut count = 0;
         for g in released.iter() {
             self.make_runnable(here, g);
@@ -287,7 +287,7 @@ impl<P: Platform> Shared<P> {
     // ---- timers ------------------------------------------------------------------------------------
 
     /// Arms a timer on the caller's worker, or on the first one.
-    pub(super) fn arm_timer(&self, when: u64, job: Job) -> TimerId {
+    pub fn arm_timer(&self, when: u64, job: Job) -> TimerId {
         let worker = self.here().unwrap_or(&self.workers[0]);
         let (id, earliest) = worker.timers.add(worker.index, when, job);
         if earliest {
@@ -306,7 +306,7 @@ impl<P: Platform> Shared<P> {
     }
 
     /// Runs one job that is due. No timer lock is held (S25).
-    pub(super) fn run_job(&self, here: Option<&Worker<P>>, job: Job) {
+    pub fn run_job(&self, here: Option<&Worker<P>>, job: Job) {
         match job {
             Job::Deadline(job) => {
                 let released = self.netpoll.lives.get(job.pd).expire(&self.kernel, job);

@@ -60,7 +60,7 @@ fn pause_ns(fruitless: u32, last: u64) -> u64 {
 
 impl<P: Platform> Shared<P> {
     /// The body of sysmon's thread.
-    pub(super) fn run_sysmon(&self) {
+    pub fn run_sysmon(&self) {
         let mut fruitless = 0;
         let mut pause = PAUSE_NS_MIN;
         let mut ready = Vec::new();

@@ -89,8 +89,10 @@ impl<P: Platform> Worker<P> {
     }
 }
 
-/// What only the worker's own thread touches.
-pub(super) struct Loop<'a, P: Platform> {
+/// What only the worker's own thread touches. Public for the models, which put a thread of their own
+/// in a worker's place.
+#[derive(Debug)]
+pub struct Loop<'a, P: Platform> {
     pub(super) shared: &'a Shared<P>,
     pub(super) worker: &'a Worker<P>,
     /// Rounds so far, wrapping.
@@ -108,9 +110,9 @@ pub(super) struct Loop<'a, P: Platform> {
 }
 
 impl<P: Platform> Shared<P> {
-    /// The body of a worker's thread.
-    pub(super) fn run_worker(&self, index: u32) {
-        let mut this = Loop {
+    /// The loop of a worker, for the one thread that is that worker.
+    pub fn worker_loop(&self, index: u32) -> Loop<'_, P> {
+        Loop {
             shared: self,
             worker: &self.workers[index as usize],
             tick: 0,
@@ -119,11 +121,14 @@ impl<P: Platform> Shared<P> {
             random: index.wrapping_mul(0x9E37_79B9) | 1,
             ready: Vec::new(),
             due: Vec::new(),
-        };
+        }
+    }
+
+    /// The body of a worker's thread.
+    pub(super) fn run_worker(&self, index: u32) {
+        let mut this = self.worker_loop(index);
         while let Some(g) = this.find_runnable() {
-            if this.spinning {
-                this.found_work();
-            }
+            this.found_work();
             this.execute(g);
         }
     }
@@ -216,9 +221,12 @@ impl<P: Platform> Loop<'_, P> {
         worker.running.store(0, Relaxed);
     }
 
-    /// A spinning worker has found work: it stops spinning, and somebody else starts while there may
+    /// It has found work. If it was spinning it stops, and somebody else starts while there may
     /// be more.
-    fn found_work(&mut self) {
+    pub fn found_work(&mut self) {
+        if !self.spinning {
+            return;
+        }
         self.spinning = false;
         self.shared.stop_spinning();
         self.shared.wake_one();

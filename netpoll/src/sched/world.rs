@@ -120,7 +120,9 @@ impl<P: Platform> Shared<P> {
         result
     }
 
-    fn stop_the_world(&self, here: Option<u32>) -> bool {
+    /// Stops the world: true when every worker stands still, but for worker `here`, on which the caller
+    /// runs. The caller holds the world's lock.
+    pub fn stop_the_world(&self, here: Option<u32>) -> bool {
         let waits = {
             let mut sched = self.sched.lock();
             sched.stopped = true;
@@ -144,7 +146,8 @@ impl<P: Platform> Shared<P> {
         }
     }
 
-    fn start_the_world(&self) {
+    /// Lets the world go on.
+    pub fn start_the_world(&self) {
         let mut ready = Vec::new();
         self.netpoll.poll(&self.kernel, Delay::None, &mut ready);
         self.inject(None, &mut ready);

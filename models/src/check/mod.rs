@@ -35,12 +35,19 @@ use crate::platform::probe;
 /// When the model has no plan for this checker.
 pub fn run(model: &Model, checker: Checker, profile: Profile) -> Result<Certificate, Failed> {
     panics::install_hook();
-    probe::bend(bend_of_environment()?);
+    let bend = bend_of_environment()?;
+    probe::bend(bend.clone());
     let start = std::time::Instant::now();
     let covered = match checker {
         Checker::Loom => loom::run(model, profile)?,
         _ => shuttle::run(model, checker, profile)?,
     };
+    if let Some(bend) = bend
+        && probe::bent() == 0
+    {
+        let what = format!("{bend} is not passed by this model");
+        return Err(Failed { what, execution: covered.executions, choices: Vec::new() });
+    }
     Ok(Certificate::new(model, checker, covered, start.elapsed()))
 }
 

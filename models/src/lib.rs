@@ -9,11 +9,13 @@
 //! |---|---|
 //! | [`mod@platform`] | the `Loom` platform |
 //! | [`mod@check`] | runs a model and says what was covered |
+//! | [`mod@orderings`] | every atomic access of the runtime, listed |
 //! | `park_model` | a consumer that parks, against an edge, a close and a deadline |
 //! | `sleep_model` | a worker that falls asleep, against a push into its inbox |
 //! | `short_read_model` | a reader that waits at once after a short read |
 
 pub mod check;
+pub mod orderings;
 pub mod platform;
 
 #[cfg(test)]

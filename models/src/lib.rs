@@ -10,9 +10,11 @@
 //! | [`platform`] | the platforms: loom, shuttle, the simulated kernel on both, and the probe |
 //! | [`check`] | runs a model and certifies what was covered |
 //! | [`protocols`] | the models, one file for each protocol |
+//! | [`orderings`] | every atomic access of the runtime, listed |
 //! | [`coverage`] | which transitions of the runtime's state words were exercised |
 
 pub mod check;
 pub mod coverage;
+pub mod orderings;
 pub mod platform;
 pub mod protocols;

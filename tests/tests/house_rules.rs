@@ -105,6 +105,7 @@ fn seqcst_is_for_fences() {
         ),
         ("sim/src/platform.rs", "Sim::fence(Ordering::SeqCst);"),
         ("sim/src/platform.rs", "// a SeqCst load\nfence(\n    SeqCst,\n);"),
+        ("models/src/orderings/a.rs", "match name { \"SeqCst\" => SeqCst }"),
     ];
     check("seqcst", "netpoll/src/poll/desc.rs", "\nx.load(SeqCst);", 2, &good);
     check("seqcst", "models/src/a.rs", "x.swap(1, Ordering::SeqCst);", 1, &[]);

@@ -9,12 +9,15 @@
 //! |---|---|
 //! | [`platform`] | the platforms: loom, shuttle, the simulated kernel on both, and the probe |
 //! | [`check`] | runs a model and certifies what was covered |
+//! | [`child`], [`crew`] | run a model in a process of its own, and many at a time |
 //! | [`protocols`] | the models, one file for each protocol |
 //! | [`orderings`] | every atomic access of the runtime, listed |
 //! | [`coverage`] | which transitions of the runtime's state words were exercised |
 
 pub mod check;
+pub mod child;
 pub mod coverage;
+pub mod crew;
 pub mod orderings;
 pub mod platform;
 pub mod protocols;

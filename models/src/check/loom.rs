@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::limits::explain;
-use super::{Covered, Failed, Model, Profile, text};
+use super::{Covered, Failed, Model, Profile, progress, text};
 use crate::platform::loom::begin;
 use crate::platform::take_operations;
 
@@ -38,7 +38,7 @@ pub(super) fn run(model: &Model, profile: Profile) -> Result<Covered, Failed> {
         if cap.is_some_and(|cap| counted.executions.load(Relaxed) >= cap) {
             resume_unwind(Box::new(Enough));
         }
-        counted.executions.fetch_add(1, Relaxed);
+        progress(counted.executions.fetch_add(1, Relaxed) + 1);
         take_operations();
         begin(world);
         body();

@@ -19,10 +19,12 @@ mod panics;
 mod plan;
 pub mod shuttle;
 
-pub use certificate::{Certificate, table};
+pub use certificate::{Certificate, footing, heading, table};
 pub use limits::explain;
 pub(crate) use plan::models;
 pub use plan::{Bodies, Bound, Checker, KernelUse, Model, Profile};
+
+use std::cell::RefCell;
 
 use crate::platform::probe;
 
@@ -35,14 +37,15 @@ use crate::platform::probe;
 /// When the model has no plan for this checker.
 pub fn run(model: &Model, checker: Checker, profile: Profile) -> Result<Certificate, Failed> {
     panics::install_hook();
-    let bend = bend_of_environment()?;
-    probe::bend(bend.clone());
+    if let Some(bend) = bend_of_environment()? {
+        probe::bend(Some(bend));
+    }
     let start = std::time::Instant::now();
     let covered = match checker {
         Checker::Loom => loom::run(model, profile)?,
         _ => shuttle::run(model, checker, profile)?,
     };
-    if let Some(bend) = bend
+    if let Some(bend) = probe::is_bent()
         && probe::bent() == 0
     {
         let what = format!("{bend} is not passed by this model");
@@ -60,6 +63,29 @@ fn bend_of_environment() -> Result<Option<probe::Bend>, Failed> {
     };
     let fail = |what| Failed { what: format!("{BEND}: {what}"), execution: 0, choices: Vec::new() };
     text.parse().map(Some).map_err(fail)
+}
+
+/// Is told how many executions there have been.
+type Watch = Box<dyn Fn(u64)>;
+
+thread_local! {
+    /// Who wants to know how far a run has come.
+    static PROGRESS: RefCell<Option<Watch>> = const { RefCell::new(None) };
+}
+
+/// Executions between two reports of progress.
+const PROGRESS_EVERY: u64 = 10_000;
+
+/// Tells `watch` how many executions there have been, now and then, for all runs of this thread.
+pub fn report_progress(watch: Watch) {
+    PROGRESS.set(Some(watch));
+}
+
+/// Execution number `count` begins.
+fn progress(count: u64) {
+    if count.is_multiple_of(PROGRESS_EVERY) {
+        PROGRESS.with_borrow(|watch| watch.iter().for_each(|watch| watch(count)));
+    }
 }
 
 /// What a run has covered.
@@ -107,8 +133,12 @@ pub(crate) fn test(name: &str, checkers: &[Checker]) {
     let model = crate::protocols::find(name).expect("a model is listed in protocols/mod.rs");
     for &checker in checkers {
         match run(model, checker, Profile::Quick) {
-            Ok(certificate) => println!("{}", certificate.line()),
+            Ok(certificate) => kept::compare(&certificate),
             Err(failed) => panic!("{name} under {checker}: {failed}"),
         }
     }
 }
+
+#[cfg(test)]
+#[path = "kept_test.rs"]
+mod kept;

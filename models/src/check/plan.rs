@@ -167,25 +167,23 @@ pub enum KernelUse {
 }
 
 impl KernelUse {
-    /// The rules that are modelled under a checker, and those that are not.
+    /// A short name for what is modelled under a checker, the rules that are, and those that are not.
     #[must_use]
-    pub const fn rules(self, checker: Checker) -> (&'static str, &'static str) {
+    pub const fn rules(self, checker: Checker) -> (&'static str, &'static str, &'static str) {
         match (self, checker) {
-            (KernelUse::None, _) => ("none: the model makes every edge", "all"),
+            (KernelUse::None, _) => ("-", "none, the model makes every edge itself", "all"),
             (_, Checker::Loom | Checker::Dfs) => (
-                "epoll edge and level, merging, wake one waiter, eventfd, lowest free number",
+                "dull",
+                "epoll edge and level, merging, one waiter woken, eventfd, lowest free number, signals \
+                 that the model sends",
                 "order and number of events, faults, delays",
             ),
-            (KernelUse::Scripted, _) => (
-                "epoll edge and level, merging, wake one waiter, eventfd, lowest free number, order \
-                 and number of events",
-                "faults",
-            ),
-            (KernelUse::Faulty, _) => (
-                "epoll edge and level, merging, wake one waiter, eventfd, lowest free number, order \
-                 and number of events, EINTR, spurious events, short writes",
-                "errors",
-            ),
+            (KernelUse::Scripted, _) => {
+                ("free", "as dull, and any order and number of events", "faults")
+            }
+            (KernelUse::Faulty, _) => {
+                ("faulty", "as free, and EINTR, spurious events, short writes", "errors")
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use netpoll_sim::choice::{ChoiceKind, Choices};
 use netpoll_sim::{Choice, Source};
@@ -18,7 +19,7 @@ use shuttle::scheduler::{
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 use super::limits::explain;
-use super::{Checker, Covered, Failed, Model, Profile, text};
+use super::{Certificate, Checker, Covered, Failed, Model, Profile, progress, text};
 use crate::platform::shuttle::{begin, set_choices, with_choices};
 use crate::platform::take_operations;
 
@@ -58,8 +59,8 @@ pub(super) fn run(model: &Model, checker: Checker, profile: Profile) -> Result<C
     let complete = dull && executions <= count as u64;
     let bound = match checker {
         Checker::Pct => format!("{count} schedules of depth {PCT_DEPTH}"),
-        Checker::Dfs if complete => "unbounded, dull choices".to_string(),
-        Checker::Dfs => format!("{count} schedules, dull choices"),
+        Checker::Dfs if complete => "unbounded, no faults".to_string(),
+        Checker::Dfs => format!("first {count} schedules"),
         _ => format!("{count} schedules"),
     };
     Ok(Covered { executions, deepest, bound, complete })
@@ -69,9 +70,15 @@ pub(super) fn run(model: &Model, checker: Checker, profile: Profile) -> Result<C
 ///
 /// # Errors
 /// What it violated.
-pub fn replay(model: &Model, choices: Vec<Choice>) -> Result<(), Failed> {
+pub fn replay(model: &Model, choices: Vec<Choice>) -> Result<Certificate, Failed> {
+    let start = Instant::now();
+    super::panics::install_hook();
     let policy = Box::new(RandomScheduler::new_from_seed(0, 1));
-    execute(model, Recording { policy, source: Draw::List(Some(choices)) }).map(|_| ())
+    let bound = format!("one list of {} choices", choices.len());
+    let recording = Recording { policy, source: Draw::List(Some(choices)) };
+    let (executions, deepest) = execute(model, recording)?;
+    let covered = Covered { executions, deepest, bound, complete: false };
+    Ok(Certificate::new(model, Checker::Random, covered, start.elapsed()))
 }
 
 /// Runs a model as often as the scheduler says; returns how often that was and the longest execution.
@@ -86,7 +93,7 @@ fn execute(model: &Model, scheduler: Recording) -> Result<(u64, u64), Failed> {
     let runner = Runner::new(scheduler, config);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         runner.run(move || {
-            counted.0.fetch_add(1, Relaxed);
+            progress(counted.0.fetch_add(1, Relaxed) + 1);
             take_operations();
             begin(world);
             body();

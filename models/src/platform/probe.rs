@@ -22,6 +22,7 @@ use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCs
 
 use netpoll::platform::{Atomic, Platform, Primitives};
 use netpoll_sim::kernel::Simulated;
+use serde::{Deserialize, Serialize};
 
 use super::{Checker, CheckerHost};
 use crate::coverage::{self, Machine};
@@ -30,7 +31,7 @@ use crate::coverage::{self, Machine};
 const ROOT: &str = "netpoll/src/";
 
 /// A place of the runtime's source at which shared memory is accessed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The file, relative to `netpoll/src/`.
     pub file: String,
@@ -93,17 +94,26 @@ fn ordering(name: &str) -> Option<Ordering> {
         .find(|order| format!("{order:?}") == name)
 }
 
+/// Places as the compiler gives them: file, line, column.
+type Passed = BTreeSet<(&'static str, u32, u32)>;
+
 thread_local! {
     static BEND: Cell<Option<&'static Bend>> = const { Cell::new(None) };
     /// How often the bent place was passed.
     static BENT: Cell<u64> = const { Cell::new(0) };
-    static PLACES: RefCell<Option<BTreeSet<(&'static str, u32, u32)>>> = const { RefCell::new(None) };
+    static PLACES: RefCell<Option<Passed>> = const { RefCell::new(None) };
 }
 
 /// Bends one place for all models that this thread runs from now on, or none.
 pub fn bend(bend: Option<Bend>) {
     BEND.set(bend.map(|bend| &*Box::leak(Box::new(bend))));
     BENT.set(0);
+}
+
+/// The place that is bent.
+#[must_use]
+pub fn is_bent() -> Option<&'static Bend> {
+    BEND.get()
 }
 
 /// How often the bent place has been passed.
@@ -242,8 +252,9 @@ macro_rules! atomic {
             ) -> Result<$value, $value> {
                 let [success, failure] = orderings(Location::caller(), [success, failure]);
                 let result = self.inner.compare_exchange(current, new, success, failure);
-                if result.is_ok() {
-                    self.wrote(new as u64);
+                match result {
+                    Ok(_) => self.wrote(new as u64),
+                    Err(found) => self.was_refused(found as u64),
                 }
                 result
             }
@@ -270,6 +281,13 @@ atomic!(u64);
 atomic!(usize);
 
 impl<A> ProbeAtomic<A> {
+    #[inline]
+    fn was_refused(&self, found: u64) {
+        if let Some(machine) = self.machine {
+            coverage::record_refusal(machine, found);
+        }
+    }
+
     #[inline]
     fn wrote(&self, value: u64) {
         let before = self.last.swap(value, Relaxed);

@@ -133,6 +133,86 @@ impl Word {
     }
 }
 
+/// What a word says, without its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Open, and nobody uses it.
+    Free,
+    /// Open and in use.
+    Used,
+    /// Open, and somebody waits for the lock of a direction.
+    Contended,
+    /// Closed, and not yet given up by all users.
+    Closing,
+    /// Closed, and without users: the file is destroyed.
+    Dead,
+}
+
+impl Phase {
+    /// The phase of a word.
+    #[must_use]
+    pub fn of(word: u64) -> Phase {
+        let word = Word(word);
+        let waited_for = word.waiters(READ) + word.waiters(WRITE) > 0;
+        match (word.is_closed(), word.refs() > 0) {
+            (true, false) => Phase::Dead,
+            (true, true) => Phase::Closing,
+            (false, _) if waited_for => Phase::Contended,
+            (false, true) => Phase::Used,
+            (false, false) => Phase::Free,
+        }
+    }
+
+    /// Its name, for tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Phase::Free => "Free",
+            Phase::Used => "Used",
+            Phase::Contended => "Contended",
+            Phase::Closing => "Closing",
+            Phase::Dead => "Dead",
+        }
+    }
+
+    /// Every transition of the word, as its functions make them: what a checker of this machine has to
+    /// exercise. Found by walking all words with at most three references and two waiters a direction.
+    #[must_use]
+    pub fn transitions() -> Vec<(Phase, Phase)> {
+        let small =
+            |word: &Word| word.refs() <= 3 && word.waiters(READ) <= 2 && word.waiters(WRITE) <= 2;
+        let (mut seen, mut todo, mut all) = (vec![Word(0)], vec![Word(0)], Vec::new());
+        while let Some(word) = todo.pop() {
+            for next in word.successors().into_iter().filter(small) {
+                all.push((Phase::of(word.0), Phase::of(next.0)));
+                if !seen.contains(&next) {
+                    seen.push(next);
+                    todo.push(next);
+                }
+            }
+        }
+        all
+    }
+}
+
+impl Word {
+    /// Every word that can follow this one.
+    fn successors(self) -> Vec<Word> {
+        let mut next: Vec<Word> = self.incref().into_iter().chain(self.close()).collect();
+        let held = [READ, WRITE].map(|direction| u64::from(self.0 & direction.lock != 0));
+        if self.refs() > held[0] + held[1] {
+            next.push(self.without_ref());
+        }
+        for direction in [READ, WRITE] {
+            next.extend(self.lock(direction).map(|(word, _)| word));
+            if self.0 & direction.lock != 0 {
+                next.push(self.unlock(direction).0);
+            }
+        }
+        next
+    }
+}
+
 impl std::fmt::Debug for Word {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let flag = |bit, name| if self.0 & bit != 0 { name } else { "" };

@@ -110,6 +110,25 @@ const fn cancel(state: SlotState) -> (SlotState, Option<u32>) {
     }
 }
 
+/// Every transition of a slot's word, `(from, to)`, as the functions above make them: what a checker of
+/// this machine has to exercise.
+#[must_use]
+pub fn transitions() -> Vec<(u64, u64)> {
+    let g = 7;
+    let states = [SlotState::Nil, SlotState::Ready, SlotState::Wait, SlotState::Parked(g)];
+    let mut all = Vec::new();
+    for from in states {
+        let entered = enter(from).ok().map(|(to, _)| to);
+        let mut next: Vec<SlotState> = entered.into_iter().chain(park(from, g)).collect();
+        next.extend([edge(from).0, cancel(from).0]);
+        if !matches!(from, SlotState::Parked(_)) {
+            next.push(SlotState::Nil); // T4; finding itself parked is corruption
+        }
+        all.extend(next.into_iter().map(|to| (encode(from).into(), encode(to).into())));
+    }
+    all
+}
+
 /// One change of a slot, for the trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {

@@ -58,6 +58,34 @@ impl Word {
     }
 }
 
+/// The name of a word's state, for tables.
+#[must_use]
+pub fn state_name(word: u64) -> &'static str {
+    match Word::decode(word).state {
+        State::Idle => "Idle",
+        State::Open => "Open",
+        State::Parked => "Parked",
+        State::Unparked => "Unparked",
+        State::Expired => "Expired",
+    }
+}
+
+/// Every legal transition, by the names of the states: what a checker of this machine has to exercise.
+#[must_use]
+pub const fn transitions() -> &'static [(&'static str, &'static str)] {
+    &[
+        ("Idle", "Open"),
+        ("Open", "Open"),
+        ("Open", "Parked"),
+        ("Open", "Unparked"),
+        ("Open", "Expired"),
+        ("Parked", "Unparked"),
+        ("Parked", "Expired"),
+        ("Unparked", "Idle"),
+        ("Expired", "Idle"),
+    ]
+}
+
 /// What ending a park asks of who ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

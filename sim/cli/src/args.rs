@@ -23,6 +23,7 @@ pub(crate) enum Command {
     List(ListArgs),
     Explore(ExploreArgs),
     Replay(ReplayArgs),
+    Models(ModelsArgs),
 }
 
 #[derive(Debug, Parser)]
@@ -30,7 +31,7 @@ pub(crate) enum Command {
     name = "cargo sim",
     bin_name = "cargo sim",
     version,
-    about = "Runs netpoll in a simulated world, where every decision comes from a seed.",
+    about = "Runs netpoll in a simulated world, where every decision comes from a seed, and its models.",
     after_help = "Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input."
 )]
 struct Cli {
@@ -46,6 +47,33 @@ enum Parsed {
     Explore(ExploreArgs),
     /// Print the trace of one run, byte for byte the same every time.
     Replay(ReplayArgs),
+    /// Run the models and print what was covered: the certificates.
+    Models(ModelsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelsArgs {
+    /// The models to run [default: all].
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Only this checker: loom, shuttle-pct, shuttle-random, shuttle-urw, shuttle-dfs.
+    #[arg(long, value_name = "CHECKER")]
+    pub(crate) checker: Option<String>,
+    /// Higher bounds: hours.
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// How many models to run at a time [default: one for each processor].
+    #[arg(long, value_name = "J", value_parser = jobs)]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Keep the table in models/certificates.txt, where the tests expect it.
+    #[arg(long)]
+    pub(crate) save: bool,
+    /// Show the models and what they claim; run nothing.
+    #[arg(long, conflicts_with_all = ["names", "checker", "deep", "save"])]
+    pub(crate) list: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -156,6 +184,7 @@ pub(crate) fn parse() -> Result<Command, Usage> {
             Parsed::List(args) => Command::List(args),
             Parsed::Explore(args) => Command::Explore(args),
             Parsed::Replay(args) => Command::Replay(args),
+            Parsed::Models(args) => Command::Models(args),
         }),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -186,7 +215,7 @@ fn one_line(complaint: &str) -> String {
 /// The scenario with this name.
 pub(crate) fn scenario(name: &str) -> Result<&'static Scenario, Usage> {
     scenarios::find(name).ok_or_else(|| {
-        let hint = match nearest(name) {
+        let hint = match nearest(name, names()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("there are {}", known()),
         };
@@ -199,14 +228,17 @@ pub(crate) fn known() -> String {
     names().collect::<Vec<_>>().join(", ")
 }
 
-fn names() -> impl Iterator<Item = &'static str> {
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let every = scenarios::all().iter().chain([scenarios::broken()]);
     every.map(|scenario| scenario.name)
 }
 
-/// The scenario that was probably meant.
-pub(crate) fn nearest(name: &str) -> Option<&'static str> {
-    let near = names().map(|known| (distance(name, known), known)).min()?;
+/// The name that was probably meant.
+pub(crate) fn nearest(
+    name: &str,
+    known: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
+    let near = known.map(|known| (distance(name, known), known)).min()?;
     (near.0 <= 1 + name.chars().count() / 4).then_some(near.1)
 }
 
@@ -312,10 +344,10 @@ mod tests {
 
     #[test]
     fn a_misspelt_name_leads_to_the_right_one() {
-        assert_eq!(nearest("ecko"), Some("echo"));
-        assert_eq!(nearest("close_vs_raed"), Some("close_vs_read"));
-        assert_eq!(nearest("close-vs-read"), Some("close_vs_read"));
-        assert_eq!(nearest("weather"), None);
+        assert_eq!(nearest("ecko", names()), Some("echo"));
+        assert_eq!(nearest("close_vs_raed", names()), Some("close_vs_read"));
+        assert_eq!(nearest("close-vs-read", names()), Some("close_vs_read"));
+        assert_eq!(nearest("weather", names()), None);
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
     }

@@ -4,13 +4,14 @@
 //! |---|---|
 //! | `args.rs` | the arguments, and one clear line for wrong ones |
 //! | `output.rs` | standard output that may be closed, tables, numbers |
-//! | `list.rs`, `explore.rs`, `replay.rs` | the commands |
+//! | `list.rs`, `explore.rs`, `replay.rs`, `models.rs` | the commands |
 //!
 //! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input.
 
 mod args;
 mod explore;
 mod list;
+mod models;
 mod output;
 mod replay;
 
@@ -40,6 +41,11 @@ impl fmt::Display for Usage {
 }
 
 fn main() -> ExitCode {
+    match netpoll_models::child::serve() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(_) => return ExitCode::from(2), // the parent is gone
+    }
     let mut output = Output::new();
     let result = match args::parse() {
         Ok(Command::Help(text)) => {
@@ -52,6 +58,11 @@ fn main() -> ExitCode {
         }
         Ok(Command::Explore(args)) => explore::explore(&args, &mut output),
         Ok(Command::Replay(args)) => replay::replay(&args, &mut output),
+        Ok(Command::Models(args)) if args.list => {
+            models::list(&mut output, args.json);
+            Ok(Verdict::Clean)
+        }
+        Ok(Command::Models(args)) => models::models(&args, &mut output),
         Err(usage) => Err(usage),
     };
     let result = result.and_then(|verdict| output.finish().map(|()| verdict));

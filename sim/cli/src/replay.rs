@@ -71,7 +71,7 @@ fn run(args: &ReplayArgs) -> Result<Run, Usage> {
         });
     }
     let text = fs::read_to_string(what).map_err(|error| {
-        let hint = match args::nearest(what) {
+        let hint = match args::nearest(what, args::names()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("scenarios are {}", args::known()),
         };

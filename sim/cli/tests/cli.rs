@@ -297,3 +297,62 @@ fn a_closed_pipe_ends_nothing_in_a_panic() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
 }
+
+#[test]
+fn a_model_is_run_and_certified() {
+    let output = output(&["models", "park_against_close", "--json"]);
+    assert_eq!(code(&output), 0);
+    let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let models = object["models"].as_array().expect("a list");
+    assert!(models.len() >= 2, "one object for each checker: {object}");
+    assert_eq!(object["violated"], false);
+    assert_eq!(models[0]["checker"], "loom");
+    assert_eq!(models[0]["complete"], true);
+    for key in ["memory_model", "executions", "deepest", "bound", "seconds", "rules", "rules_not"] {
+        assert!(!models[0][key].is_null(), "{key}: {object}");
+    }
+}
+
+#[test]
+fn a_model_that_does_not_hold_is_reported_with_the_command_that_shows_it_again() {
+    // Without F3 the worker may sleep beside what has been pushed.
+    let mut command = sim(&["models", "inbox_push_against_sleep", "--checker", "loom"]);
+    let fence = fence_of("sched/idle.rs", "look_again");
+    let output = command.env("NETPOLL_MODELS_BEND", fence).output().expect("the binary was built");
+    assert_eq!(code(&output), 1, "{}", text(&output.stderr));
+    let text = text(&output.stdout);
+    assert!(text.contains("VIOLATED"), "{text}");
+    assert!(text.contains("deadlock"), "{text}");
+    assert!(
+        text.contains("again: cargo sim models inbox_push_against_sleep --checker loom"),
+        "{text}"
+    );
+}
+
+/// The place of a fence, bent to none, by the function that it stands in.
+fn fence_of(file: &str, function: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../netpoll/src").join(file);
+    let source = fs::read_to_string(path).expect("the runtime's source is there");
+    let mut lines = source.lines().enumerate();
+    lines.find(|(_, line)| line.contains(&format!("fn {function}("))).expect("the function");
+    let (number, line) = lines.find(|(_, line)| line.contains("P::fence(")).expect("its fence");
+    let column = line.find("P::fence(").expect("just found") + 1;
+    format!("{file}:{}:{column}=", number + 1)
+}
+
+#[test]
+fn models_that_are_not_there_are_one_line_and_exit_code_2() {
+    for (args, said) in [
+        (&["models", "park_agianst_close"][..], "did you mean `park_against_close`?"),
+        (&["models", "weather"], "no model is called `weather`"),
+        (&["models", "--checker", "spin"], "no checker is called `spin`"),
+        (&["models", "park_against_close", "--save"], "--save keeps"),
+    ] {
+        let output = output(args);
+        assert_eq!(code(&output), 2, "{args:?}");
+        let error = text(&output.stderr);
+        assert!(error.starts_with("error: ") && error.contains(said), "{args:?}: {error}");
+        assert_eq!(error.trim_end().lines().count(), 1, "{args:?}: {error}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+}

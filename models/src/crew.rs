@@ -36,26 +36,35 @@ pub fn run(
     hands: usize,
     watch: &dyn Watch,
 ) -> io::Result<Vec<Verdict>> {
+    let one = |index: usize| {
+        watch.begun(index);
+        let verdict = parent.run(&jobs[index], &|count| watch.progress(index, count))?;
+        watch.done(index, &verdict);
+        Ok(verdict)
+    };
+    each(jobs.len(), hands, &one).into_iter().collect()
+}
+
+/// Does `work` for every number below `count`, `hands` at a time; returns the results in order.
+pub fn each<T: Send>(count: usize, hands: usize, work: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
     let next = AtomicUsize::new(0);
-    let verdicts = Mutex::new(jobs.iter().map(|_| None).collect::<Vec<_>>());
-    let work = || {
-        while let Some((index, job)) =
-            Some(next.fetch_add(1, Relaxed)).and_then(|index| Some((index, jobs.get(index)?)))
-        {
-            watch.begun(index);
-            let verdict = parent.run(job, &|executions| watch.progress(index, executions));
-            if let Ok(verdict) = &verdict {
-                watch.done(index, verdict);
+    let results = Mutex::new((0..count).map(|_| None).collect::<Vec<Option<T>>>());
+    let hand = || {
+        loop {
+            let index = next.fetch_add(1, Relaxed);
+            if index >= count {
+                return;
             }
-            verdicts.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(verdict);
+            let result = work(index);
+            results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
         }
     };
     thread::scope(|scope| {
-        for _ in 1..hands.min(jobs.len()) {
-            scope.spawn(work);
+        for _ in 1..hands.min(count) {
+            scope.spawn(hand);
         }
-        work();
+        hand();
     });
-    let verdicts = verdicts.into_inner().unwrap_or_else(PoisonError::into_inner);
-    verdicts.into_iter().map(|verdict| verdict.expect("every job was taken")).collect()
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.into_iter().map(|result| result.expect("every number was taken")).collect()
 }

@@ -14,6 +14,9 @@
 //! | `mod.rs` | a site, and the steps down from its orderings |
 //! | `scan.rs` | from source text to sites |
 //! | `syntax.rs` | what a piece of syntax means to the scanner |
+//! | `sweep.rs` | weakens each access by one step and sees which model notices |
+//! | `reasons.rs` | why an ordering stays although none does |
+//! | `table.rs` | the table of all that, kept in `models/orderings.txt` |
 //!
 //! # How it is tested
 //!
@@ -23,10 +26,13 @@
 
 #[cfg(test)]
 mod caller_test;
+pub mod reasons;
 mod scan;
 #[cfg(test)]
 mod scan_test;
+pub mod sweep;
 mod syntax;
+pub mod table;
 
 use std::fmt;
 use std::sync::atomic::Ordering;

@@ -68,8 +68,12 @@ pub(crate) struct ModelsArgs {
     /// Keep the table in models/certificates.txt, where the tests expect it.
     #[arg(long)]
     pub(crate) save: bool,
+    /// Weaken every ordering of the runtime by one step, remove every fence, and show which model
+    /// notices: minutes. With --save the table is kept in models/orderings.txt.
+    #[arg(long, conflicts_with_all = ["names", "checker", "deep"])]
+    pub(crate) orderings: bool,
     /// Show the models and what they claim; run nothing.
-    #[arg(long, conflicts_with_all = ["names", "checker", "deep", "save"])]
+    #[arg(long, conflicts_with_all = ["names", "checker", "deep", "save", "orderings"])]
     pub(crate) list: bool,
     /// Print one JSON object.
     #[arg(long)]

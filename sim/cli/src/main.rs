@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `args.rs` | the arguments, and one clear line for wrong ones |
 //! | `output.rs` | standard output that may be closed, tables, numbers |
-//! | `list.rs`, `explore.rs`, `replay.rs`, `models.rs` | the commands |
+//! | `list.rs`, `explore.rs`, `replay.rs`, `models.rs`, `orderings.rs` | the commands |
 //!
 //! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input.
 
@@ -12,6 +12,7 @@ mod args;
 mod explore;
 mod list;
 mod models;
+mod orderings;
 mod output;
 mod replay;
 
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
             models::list(&mut output, args.json);
             Ok(Verdict::Clean)
         }
+        Ok(Command::Models(args)) if args.orderings => orderings::orderings(&args, &mut output),
         Ok(Command::Models(args)) => models::models(&args, &mut output),
         Err(usage) => Err(usage),
     };

@@ -65,7 +65,7 @@ pub(crate) fn cannot_run(error: io::Error) -> Usage {
     Usage(format!("a model cannot be run in a process of its own: {error}"))
 }
 
-fn hands(args: &ModelsArgs) -> usize {
+pub(crate) fn hands(args: &ModelsArgs) -> usize {
     let all = thread::available_parallelism();
     args.jobs.or(all.ok()).map_or(1, std::num::NonZeroUsize::get)
 }

@@ -13,7 +13,11 @@ use netpoll::poll::slot;
 use netpoll::sched::idle::WorkerState;
 use netpoll::sched::ticket;
 use netpoll::trace::SlotState;
+use netpoll_sim::explore::{Options, execute_on};
+use netpoll_sim::{Granularity, Keep, Sim, Source, scenarios};
 use serde::{Deserialize, Serialize};
+
+use crate::platform::Probe;
 
 /// A state machine of the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -159,6 +163,101 @@ pub fn take() -> Vec<Transition> {
     counts.map(transition).collect()
 }
 
+/// The transitions that `seeds` runs of every scenario make in the simulator, on this thread.
+///
+/// # Errors
+/// The scenario and seed that violated something: what it exercised then means nothing.
+pub fn of_simulator(seeds: std::ops::Range<u64>) -> Result<Vec<Transition>, String> {
+    start();
+    for seed in seeds {
+        for scenario in scenarios::all() {
+            let options = Options { granularity: Granularity::Atomic, ..Options::of(scenario) };
+            let source = Source::Seed(seed);
+            let run = execute_on::<Probe<Sim>>(scenario, &options, source, Keep::Last(1));
+            if let Some(violation) = run.violation {
+                return Err(format!("{} under seed {seed}: {}", scenario.name, violation.sentence));
+            }
+        }
+    }
+    Ok(take())
+}
+
+/// How often each legal transition was made, by checker, and what else was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Matrix {
+    /// The checkers, in the order of the counts.
+    pub checkers: Vec<String>,
+    /// Every transition that is legal or was made.
+    pub rows: Vec<Row>,
+}
+
+/// One transition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// The machine.
+    pub machine: Machine,
+    /// The state it left.
+    pub from: String,
+    /// The state it entered, or stayed in.
+    pub to: String,
+    /// Whether the runtime lists it.
+    pub legal: bool,
+    /// How often each checker saw it.
+    pub counts: Vec<u64>,
+}
+
+impl Row {
+    /// Whether nobody has exercised it.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.legal && self.counts.iter().all(|&count| count == 0)
+    }
+}
+
+impl Matrix {
+    /// A matrix in which nothing has been exercised.
+    #[must_use]
+    pub fn new(checkers: &[&str]) -> Matrix {
+        let checkers: Vec<String> = checkers.iter().map(ToString::to_string).collect();
+        let mut rows = Vec::new();
+        for machine in Machine::ALL {
+            for (from, to) in machine.legal() {
+                let (from, to) = (from.to_string(), to.to_string());
+                rows.push(Row { machine, from, to, legal: true, counts: vec![0; checkers.len()] });
+            }
+        }
+        Matrix { checkers, rows }
+    }
+
+    /// Adds what the checker with this index has seen.
+    pub fn add(&mut self, checker: usize, seen: &[Transition]) {
+        for Transition { machine, from, to, count } in seen {
+            let is = |row: &Row| (row.machine, &row.from, &row.to) == (*machine, from, to);
+            let place = self.rows.iter().position(is).unwrap_or_else(|| {
+                let counts = vec![0; self.checkers.len()];
+                let (from, to) = (from.clone(), to.clone());
+                self.rows.push(Row { machine: *machine, from, to, legal: false, counts });
+                self.rows.len() - 1
+            });
+            self.rows[place].counts[checker] += count;
+        }
+    }
+
+    /// The legal transitions that nobody has exercised, and the others that somebody has.
+    pub fn complaints(&self) -> impl Iterator<Item = String> {
+        self.rows.iter().filter_map(|row| {
+            let Row { machine, from, to, .. } = row;
+            let name = machine.name();
+            if row.is_missing() {
+                return Some(format!(
+                    "{name}: no checker exercises {from} -> {to}: a model is missing"
+                ));
+            }
+            (!row.legal).then(|| format!("{name}: {from} -> {to} was made and is not legal"))
+        })
+    }
+}
+
 /// Takes down a write of a state word.
 pub(crate) fn record(machine: Machine, before: u64, after: u64) {
     COUNTS.with_borrow_mut(|counts| {
@@ -173,5 +272,45 @@ pub(crate) fn record(machine: Machine, before: u64, after: u64) {
 pub(crate) fn record_refusal(machine: Machine, found: u64) {
     if machine.counts_refusals() {
         record(machine, found, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_legal_transition_that_nobody_made_and_one_that_is_not_legal_are_complaints() {
+        let mut matrix = Matrix::new(&["loom"]);
+        let all = |machine: Machine| machine.legal().into_iter().map(move |edge| (machine, edge));
+        let mut seen: Vec<Transition> = Machine::ALL
+            .into_iter()
+            .flat_map(all)
+            .map(|(machine, (from, to))| {
+                let (from, to) = (from.to_string(), to.to_string());
+                Transition { machine, from, to, count: 1 }
+            })
+            .collect();
+        matrix.add(0, &seen);
+        assert_eq!(matrix.complaints().count(), 0);
+
+        let missed = seen.remove(0);
+        seen[0].to = "Nowhere".to_string();
+        let mut matrix = Matrix::new(&["loom"]);
+        matrix.add(0, &seen);
+        let complaints: Vec<String> = matrix.complaints().collect();
+        assert!(complaints[0].contains(&format!("{} -> {}", missed.from, missed.to)));
+        assert!(complaints.iter().any(|complaint| complaint.contains("is not legal")));
+    }
+
+    #[test]
+    fn the_simulator_exercises_slots_and_makes_only_legal_transitions() {
+        let seen = of_simulator(0..3).unwrap();
+        let mut matrix = Matrix::new(&["sim"]);
+        matrix.add(0, &seen);
+        assert!(seen.iter().any(|seen| seen.machine == Machine::Slot && seen.to == "Parked"));
+        let illegal: Vec<String> =
+            matrix.complaints().filter(|complaint| complaint.contains("not legal")).collect();
+        assert!(illegal.is_empty(), "{illegal:?}");
     }
 }

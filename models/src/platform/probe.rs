@@ -22,6 +22,7 @@ use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCs
 
 use netpoll::platform::{Atomic, Platform, Primitives};
 use netpoll_sim::kernel::Simulated;
+use netpoll_sim::{Sim, SimKernel};
 use serde::{Deserialize, Serialize};
 
 use super::{Checker, CheckerHost};
@@ -169,6 +170,11 @@ pub struct Probe<C>(PhantomData<C>);
 
 impl<C: Checker> Platform for Probe<C> {
     type Kernel = Simulated<CheckerHost<C>>;
+}
+
+/// The simulator, looked over its shoulder.
+impl Platform for Probe<Sim> {
+    type Kernel = SimKernel;
 }
 
 impl<C: Primitives> Primitives for Probe<C> {

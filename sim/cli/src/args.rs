@@ -24,6 +24,7 @@ pub(crate) enum Command {
     Explore(ExploreArgs),
     Replay(ReplayArgs),
     Models(ModelsArgs),
+    Coverage(CoverageArgs),
 }
 
 #[derive(Debug, Parser)]
@@ -49,6 +50,21 @@ enum Parsed {
     Replay(ReplayArgs),
     /// Run the models and print what was covered: the certificates.
     Models(ModelsArgs),
+    /// Show which transitions of the runtime's state words each checker exercises.
+    Coverage(CoverageArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CoverageArgs {
+    /// Seeds of each scenario in the simulator.
+    #[arg(long, value_name = "N", default_value = "500", value_parser = at_least_one)]
+    pub(crate) seeds: u64,
+    /// How many runs to make at a time [default: one for each processor].
+    #[arg(long, value_name = "J", value_parser = jobs)]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -189,6 +205,7 @@ pub(crate) fn parse() -> Result<Command, Usage> {
             Parsed::Explore(args) => Command::Explore(args),
             Parsed::Replay(args) => Command::Replay(args),
             Parsed::Models(args) => Command::Models(args),
+            Parsed::Coverage(args) => Command::Coverage(args),
         }),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

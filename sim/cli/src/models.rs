@@ -1,6 +1,7 @@
 //! `cargo sim models`.
 
 use std::io::{self, IsTerminal};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
@@ -31,7 +32,7 @@ pub(crate) fn models(args: &ModelsArgs, output: &mut Output) -> Result<Verdict, 
         output.print(&format!("{}\n", heading()));
     }
     let rows = Rows::new(&jobs, args.json, output);
-    let verdicts = crew::run(&parent, &jobs, hands(args), &rows).map_err(cannot_run)?;
+    let verdicts = crew::run(&parent, &jobs, hands(args.jobs), &rows).map_err(cannot_run)?;
     rows.finish();
     let certificates: Vec<Certificate> = verdicts
         .iter()
@@ -65,9 +66,10 @@ pub(crate) fn cannot_run(error: io::Error) -> Usage {
     Usage(format!("a model cannot be run in a process of its own: {error}"))
 }
 
-pub(crate) fn hands(args: &ModelsArgs) -> usize {
+/// How many children there are to be at a time.
+pub(crate) fn hands(jobs: Option<NonZeroUsize>) -> usize {
     let all = thread::available_parallelism();
-    args.jobs.or(all.ok()).map_or(1, std::num::NonZeroUsize::get)
+    jobs.or(all.ok()).map_or(1, NonZeroUsize::get)
 }
 
 /// The models that were asked for, each under each of its checkers, or only under one.

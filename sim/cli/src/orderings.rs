@@ -34,7 +34,7 @@ pub(crate) fn orderings(args: &ModelsArgs, output: &mut Output) -> Result<Verdic
         bar.set_style(style);
     }
     let start = Instant::now();
-    let rows = sweep(&parent(PATIENCE), &sites, hands(args), &|_| bar.inc(1));
+    let rows = sweep(&parent(PATIENCE), &sites, hands(args.jobs), &|_| bar.inc(1));
     bar.finish_and_clear();
     let rows = rows.map_err(cannot_run)?;
     let unexplained = rows.iter().any(is_unexplained);

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use netpoll::Builder;
+use netpoll::platform::Platform;
 use netpoll::runtime::{GoroutineState, Inspector};
 
 use super::violation::Violation;
 use crate::scenarios::Scenario;
-use crate::{Faults, Granularity, Keep, Report, Sim, SimConfig, Source, run};
+use crate::{Faults, Granularity, Keep, Report, Sim, SimConfig, SimKernel, Source, run};
 
 /// The workers of a run when nobody says otherwise: as few as a race needs.
 pub const WORKERS_DEFAULT: usize = 2;
@@ -91,6 +92,17 @@ enum Sight {
 /// Runs a scenario once.
 #[must_use]
 pub fn execute(scenario: &Scenario, options: &Options, source: Source, record: Keep) -> Execution {
+    execute_on::<Sim>(scenario, options, source, record)
+}
+
+/// Runs a scenario once, on a platform that is the simulator's or looks over its shoulder.
+#[must_use]
+pub fn execute_on<P: Platform<Kernel = SimKernel>>(
+    scenario: &Scenario,
+    options: &Options,
+    source: Source,
+    record: Keep,
+) -> Execution {
     let config = SimConfig {
         source,
         granularity: options.granularity,
@@ -111,7 +123,7 @@ pub fn execute(scenario: &Scenario, options: &Options, source: Source, record: K
             let before = std::mem::replace(&mut *lock(&shown), sight);
             drop(before);
         };
-        let runtime = Builder::new().build_on::<Sim>(kernel);
+        let runtime = Builder::new().build_on::<P>(kernel);
         let runtime = runtime.expect("the simulated kernel refuses no runtime");
         let inspector = runtime.inspector();
         see(Sight::Inspector(inspector.clone()));

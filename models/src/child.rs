@@ -127,9 +127,10 @@ fn carry_out(job: &Job) -> Verdict {
     }
     probe::watch_places();
     coverage::start();
-    check::report_progress(Box::new(|executions| {
+    check::report_progress(Box::new(|executions, share| {
+        let share = share.map_or(String::new(), |share| format!(" {share}"));
         // Nobody is left to tell if the parent is gone.
-        let _unread = writeln!(io::stdout().lock(), "\n{PROGRESS}{executions}");
+        let _unread = writeln!(io::stdout().lock(), "\n{PROGRESS}{executions}{share}");
     }));
     let profile = if job.deep { Profile::Deep } else { Profile::Quick };
     match check::run(model, checker, profile) {
@@ -161,11 +162,12 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// Runs a job, telling `progress` how many executions there have been.
+    /// Runs a job, telling `progress` how many executions there have been and, where that can be had, how
+    /// far along it is, 0 to 1.
     ///
     /// # Errors
     /// When the child cannot be started or waited for.
-    pub fn run(&self, job: &Job, progress: &dyn Fn(u64)) -> io::Result<Verdict> {
+    pub fn run(&self, job: &Job, progress: &dyn Fn(u64, Option<f64>)) -> io::Result<Verdict> {
         let mut child = Command::new(env::current_exe()?)
             .args(&self.arguments)
             .env(JOB, serde_json::to_string(job).map_err(io::Error::other)?)
@@ -199,7 +201,7 @@ impl Parent {
     fn listen(
         &self,
         lines: &mpsc::Receiver<String>,
-        progress: &dyn Fn(u64),
+        progress: &dyn Fn(u64, Option<f64>),
     ) -> Option<Option<String>> {
         let deadline = Instant::now() + self.patience;
         loop {
@@ -209,7 +211,10 @@ impl Parent {
                         return Some(Some(report.to_string()));
                     }
                     if let Some(count) = line.strip_prefix(PROGRESS) {
-                        progress(count.parse().unwrap_or(0));
+                        let mut words = count.split(' ');
+                        let executions = words.next().and_then(|word| word.parse().ok());
+                        let share = words.next().and_then(|word| word.parse().ok());
+                        progress(executions.unwrap_or(0), share);
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Some(None),
@@ -260,7 +265,7 @@ mod tests {
     }
 
     fn run(job: &Job) -> Verdict {
-        parent().run(job, &|_| {}).expect("a child can be started")
+        parent().run(job, &|_, _| {}).expect("a child can be started")
     }
 
     #[test]
@@ -300,7 +305,7 @@ mod tests {
     fn a_child_that_takes_too_long_is_ended() {
         let parent = Parent { patience: Duration::from_millis(1), ..parent() };
         let job = Job { deep: true, ..Job::new("park_against_ready_and_deadline", Checker::Pct) };
-        let verdict = parent.run(&job, &|_| {}).expect("a child can be started");
+        let verdict = parent.run(&job, &|_, _| {}).expect("a child can be started");
         assert!(matches!(verdict, Verdict::Violated(_)), "{verdict:?}");
     }
 }

@@ -9,9 +9,9 @@ use crate::child::{Job, Parent, Verdict};
 
 /// Who is told what the children do. Calls come from several threads.
 pub trait Watch: Sync {
-    /// Job number `index` has had so many executions.
-    fn progress(&self, index: usize, executions: u64) {
-        let _ = (index, executions);
+    /// Job number `index` has had so many executions and is, where that can be had, so far along.
+    fn progress(&self, index: usize, executions: u64, share: Option<f64>) {
+        let _ = (index, executions, share);
     }
     /// Job number `index` begins.
     fn begun(&self, index: usize) {
@@ -38,7 +38,8 @@ pub fn run(
 ) -> io::Result<Vec<Verdict>> {
     let one = |index: usize| {
         watch.begun(index);
-        let verdict = parent.run(&jobs[index], &|count| watch.progress(index, count))?;
+        let verdict =
+            parent.run(&jobs[index], &|count, share| watch.progress(index, count, share))?;
         watch.done(index, &verdict);
         Ok(verdict)
     };

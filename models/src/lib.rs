@@ -12,12 +12,14 @@
 //! | [`child`], [`crew`] | run a model in a process of its own, and many at a time |
 //! | [`protocols`] | the models, one file for each protocol |
 //! | [`orderings`] | every atomic access of the runtime, listed |
+//! | [`museum`] | wrong versions of the runtime, and the models that kill them |
 //! | [`coverage`] | which transitions of the runtime's state words were exercised |
 
 pub mod check;
 pub mod child;
 pub mod coverage;
 pub mod crew;
+pub mod museum;
 pub mod orderings;
 pub mod platform;
 pub mod protocols;

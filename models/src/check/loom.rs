@@ -1,9 +1,15 @@
 //! A run under loom.
 
+use std::env;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+
+use serde_json::Value;
 
 use super::limits::explain;
 use super::{Covered, Failed, Model, Profile, progress, text};
@@ -26,6 +32,9 @@ struct Count {
     deepest: AtomicU64,
 }
 
+/// Executions between two looks at how far along a run is.
+const CHECKPOINT_EVERY: usize = 10_000;
+
 pub(super) fn run(model: &Model, profile: Profile) -> Result<Covered, Failed> {
     let bound = model.loom.expect("the model has a plan for loom");
     let (preemptions, cap) = match profile {
@@ -34,17 +43,24 @@ pub(super) fn run(model: &Model, profile: Profile) -> Result<Covered, Failed> {
     };
     let count = Arc::new(Count::default());
     let (counted, body, world) = (Arc::clone(&count), model.bodies.loom, model.world());
+    let checkpoint = CheckpointFile::new();
+    let path = checkpoint.0.clone();
     let execution = move || {
         if cap.is_some_and(|cap| counted.executions.load(Relaxed) >= cap) {
             resume_unwind(Box::new(Enough));
         }
-        progress(counted.executions.fetch_add(1, Relaxed) + 1);
+        let executions = counted.executions.fetch_add(1, Relaxed) + 1;
+        progress(executions, || match cap {
+            Some(cap) => Some(executions as f64 / cap as f64),
+            None => estimate(&fs::read_to_string(&path).ok()?),
+        });
         take_operations();
         begin(world);
         body();
         counted.deepest.fetch_max(take_operations(), Relaxed);
     };
-    let ended = catch_unwind(AssertUnwindSafe(|| builder(preemptions).check(execution)));
+    let ended =
+        catch_unwind(AssertUnwindSafe(|| builder(preemptions, &checkpoint.0).check(execution)));
     let executions = count.executions.load(Relaxed);
     let complete = match ended {
         Ok(()) => true,
@@ -76,13 +92,93 @@ pub(super) fn run(model: &Model, profile: Profile) -> Result<Covered, Failed> {
 const DEEPER: u64 = 50;
 
 /// Loom without caps, whatever the environment says: a cap of its own would stop it silently.
-fn builder(preemptions: Option<usize>) -> loom::model::Builder {
+fn builder(preemptions: Option<usize>, checkpoint: &Path) -> loom::model::Builder {
     let mut builder = loom::model::Builder::new();
     builder.max_threads = THREADS_MAX;
     builder.max_branches = BRANCHES_MAX;
     builder.max_permutations = None;
     builder.max_duration = None;
     builder.preemption_bound = preemptions;
-    builder.checkpoint_file = None;
+    builder.checkpoint_file = Some(checkpoint.to_path_buf());
+    builder.checkpoint_interval = CHECKPOINT_EVERY;
     builder
+}
+
+/// Where loom writes its position now and then; nobody goes on from it.
+struct CheckpointFile(PathBuf);
+
+impl CheckpointFile {
+    fn new() -> CheckpointFile {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let name = format!("netpoll-loom-{}-{}", process::id(), NUMBER.fetch_add(1, Relaxed));
+        CheckpointFile(env::temp_dir().join(name))
+    }
+}
+
+impl Drop for CheckpointFile {
+    fn drop(&mut self) {
+        // A short run has not written it.
+        let _gone = fs::remove_file(&self.0);
+    }
+}
+
+/// How far along loom is, 0 to 1, from its position: a list of branches, of each of which it has
+/// explored some options. All options of a branch are taken to be equally large, which they are not, and
+/// loom adds options as it finds that they matter: it is an estimate, and mostly too high.
+fn estimate(position: &str) -> Option<f64> {
+    let position: Value = serde_json::from_str(position).ok()?;
+    let (mut explored, mut share) = (0.0, 1.0);
+    for branch in position["branches"]["entries"].as_array()? {
+        let (done, options) = options(branch)?;
+        explored += share * done / options;
+        share /= options;
+    }
+    Some(explored)
+}
+
+/// How many options of a branch have been explored, and how many there are.
+fn options(branch: &Value) -> Option<(f64, f64)> {
+    if let Some(schedule) = branch.get("Schedule") {
+        let threads = schedule["threads"].as_array()?;
+        let count = |state: &str| threads.iter().filter(|thread| *thread == state).count() as f64;
+        let done = count("Visited");
+        return Some((done, done + count("Active") + count("Pending")));
+    }
+    if let Some(load) = branch.get("Load") {
+        return Some((load["pos"].as_f64()?, load["len"].as_f64()?));
+    }
+    let spurious = branch.get("Spurious")?["spur"].as_bool()?;
+    Some((f64::from(u8::from(spurious)), 2.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_estimate_is_the_share_of_what_has_been_explored() {
+        let schedule = |threads: &str| format!(r#"{{"Schedule":{{"threads":[{threads}]}}}}"#);
+        let halfway = schedule(r#""Visited","Active","Disabled""#);
+        let load = r#"{"Load":{"values":[0,1],"pos":1,"len":2}}"#;
+        let position = format!(r#"{{"branches":{{"entries":[{halfway},{load}]}}}}"#);
+        assert_eq!(estimate(&position), Some(0.75));
+        assert_eq!(estimate("{}"), None);
+    }
+
+    #[test]
+    fn loom_writes_its_position_in_the_form_that_the_estimate_reads() {
+        let checkpoint = CheckpointFile::new();
+        let mut builder = builder(None, &checkpoint.0);
+        builder.checkpoint_interval = 1;
+        builder.check(|| {
+            let cell = std::sync::Arc::new(loom::sync::atomic::AtomicU32::new(0));
+            let there = cell.clone();
+            let thread = loom::thread::spawn(move || there.store(1, Relaxed));
+            cell.load(Relaxed);
+            thread.join().unwrap();
+        });
+        let position = fs::read_to_string(&checkpoint.0).unwrap();
+        let estimate = estimate(&position).expect(&position);
+        assert!((0.0..=1.0).contains(&estimate), "{estimate}");
+    }
 }

@@ -65,8 +65,9 @@ fn bend_of_environment() -> Result<Option<probe::Bend>, Failed> {
     text.parse().map(Some).map_err(fail)
 }
 
-/// Is told how many executions there have been.
-type Watch = Box<dyn Fn(u64)>;
+/// Is told how many executions there have been and, where that can be had, how far along the run is,
+/// 0 to 1.
+type Watch = Box<dyn Fn(u64, Option<f64>)>;
 
 thread_local! {
     /// Who wants to know how far a run has come.
@@ -76,15 +77,19 @@ thread_local! {
 /// Executions between two reports of progress.
 const PROGRESS_EVERY: u64 = 10_000;
 
-/// Tells `watch` how many executions there have been, now and then, for all runs of this thread.
+/// Tells `watch` now and then how far all runs of this thread have come.
 pub fn report_progress(watch: Watch) {
     PROGRESS.set(Some(watch));
 }
 
 /// Execution number `count` begins.
-fn progress(count: u64) {
+fn progress(count: u64, share: impl FnOnce() -> Option<f64>) {
     if count.is_multiple_of(PROGRESS_EVERY) {
-        PROGRESS.with_borrow(|watch| watch.iter().for_each(|watch| watch(count)));
+        PROGRESS.with_borrow(|watch| {
+            if let Some(watch) = watch {
+                watch(count, share());
+            }
+        });
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn run(model: &Model, checker: Checker, profile: Profile) -> Result<C
     };
     let dull = checker == Checker::Dfs;
     let recording = Recording { policy, source: Draw::Seeds { next: SEED, dull } };
-    let (executions, deepest) = execute(model, recording)?;
+    let (executions, deepest) = execute(model, recording, Some(count))?;
     let complete = dull && executions <= count as u64;
     let bound = match checker {
         Checker::Pct => format!("{count} schedules of depth {PCT_DEPTH}"),
@@ -76,13 +76,17 @@ pub fn replay(model: &Model, choices: Vec<Choice>) -> Result<Certificate, Failed
     let policy = Box::new(RandomScheduler::new_from_seed(0, 1));
     let bound = format!("one list of {} choices", choices.len());
     let recording = Recording { policy, source: Draw::List(Some(choices)) };
-    let (executions, deepest) = execute(model, recording)?;
+    let (executions, deepest) = execute(model, recording, None)?;
     let covered = Covered { executions, deepest, bound, complete: false };
     Ok(Certificate::new(model, Checker::Random, covered, start.elapsed()))
 }
 
 /// Runs a model as often as the scheduler says; returns how often that was and the longest execution.
-fn execute(model: &Model, scheduler: Recording) -> Result<(u64, u64), Failed> {
+fn execute(
+    model: &Model,
+    scheduler: Recording,
+    schedules: Option<usize>,
+) -> Result<(u64, u64), Failed> {
     let count = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
     let (counted, body, world) = (Arc::clone(&count), model.bodies.shuttle, model.world());
     let mut config = Config::new();
@@ -93,7 +97,8 @@ fn execute(model: &Model, scheduler: Recording) -> Result<(u64, u64), Failed> {
     let runner = Runner::new(scheduler, config);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         runner.run(move || {
-            progress(counted.0.fetch_add(1, Relaxed) + 1);
+            let executions = counted.0.fetch_add(1, Relaxed) + 1;
+            progress(executions, || Some(executions as f64 / schedules? as f64));
             take_operations();
             begin(world);
             body();

@@ -120,7 +120,7 @@ fn try_out(
     for model in passing() {
         let bend = Some(bend.clone());
         let job = Job { bend, ..Job::new(&model.name, Checker::Loom) };
-        if let Verdict::Violated(violated) = parent.run(&job, &|_| {})? {
+        if let Verdict::Violated(violated) = parent.run(&job, &|_, _| {})? {
             let (model, execution) = (job.model, violated.execution);
             return Ok(Outcome::Caught { model, execution, what: violated.what });
         }

@@ -25,6 +25,7 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     Models(ModelsArgs),
     Coverage(CoverageArgs),
+    Museum(MuseumArgs),
 }
 
 #[derive(Debug, Parser)]
@@ -52,6 +53,24 @@ enum Parsed {
     Models(ModelsArgs),
     /// Show which transitions of the runtime's state words each checker exercises.
     Coverage(CoverageArgs),
+    /// Put wrong versions into a copy of the sources and show which model kills them.
+    Museum(MuseumArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MuseumArgs {
+    /// The exhibits to show.
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Show every exhibit.
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
+    /// Say what there is; build nothing.
+    #[arg(long, conflicts_with_all = ["ids", "all"])]
+    pub(crate) list: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -206,6 +225,7 @@ pub(crate) fn parse() -> Result<Command, Usage> {
             Parsed::Replay(args) => Command::Replay(args),
             Parsed::Models(args) => Command::Models(args),
             Parsed::Coverage(args) => Command::Coverage(args),
+            Parsed::Museum(args) => Command::Museum(args),
         }),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `args.rs` | the arguments, and one clear line for wrong ones |
 //! | `output.rs` | standard output that may be closed, tables, numbers |
-//! | `list.rs`, `explore.rs`, `replay.rs`, `models.rs`, `orderings.rs`, `coverage.rs` | the commands |
+//! | `list.rs`, `explore.rs`, `replay.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
 //!
 //! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input.
 
@@ -13,6 +13,7 @@ mod coverage;
 mod explore;
 mod list;
 mod models;
+mod museum;
 mod orderings;
 mod output;
 mod replay;
@@ -61,6 +62,11 @@ fn main() -> ExitCode {
         Ok(Command::Explore(args)) => explore::explore(&args, &mut output),
         Ok(Command::Replay(args)) => replay::replay(&args, &mut output),
         Ok(Command::Coverage(args)) => coverage::coverage(&args, &mut output),
+        Ok(Command::Museum(args)) if args.list => {
+            museum::list(&mut output, args.json);
+            Ok(Verdict::Clean)
+        }
+        Ok(Command::Museum(args)) => museum::museum(&args, &mut output),
         Ok(Command::Models(args)) if args.list => {
             models::list(&mut output, args.json);
             Ok(Verdict::Clean)

@@ -171,7 +171,9 @@ impl<'a> Rows<'a> {
 impl crew::Watch for Rows<'_> {
     fn begun(&self, index: usize) {
         let bar = self.bars.add(ProgressBar::new_spinner());
-        if let Ok(style) = ProgressStyle::with_template("{prefix} {pos} executions, {per_sec}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix} {human_pos} executions, {per_sec}{msg}")
+        {
             bar.set_style(style);
         }
         let job = &self.jobs[index];
@@ -179,9 +181,14 @@ impl crew::Watch for Rows<'_> {
         self.state.lock().expect("no thread of the crew panicked").bars[index] = Some(bar);
     }
 
-    fn progress(&self, index: usize, executions: u64) {
+    fn progress(&self, index: usize, executions: u64, share: Option<f64>) {
         let state = self.state.lock().expect("no thread of the crew panicked");
-        state.bars[index].iter().for_each(|bar| bar.set_position(executions));
+        if let Some(bar) = &state.bars[index] {
+            bar.set_position(executions);
+            bar.set_message(
+                share.map_or(String::new(), |share| format!(", about {:.0} % done", 100.0 * share)),
+            );
+        }
     }
 
     fn done(&self, index: usize, verdict: &Outcome) {

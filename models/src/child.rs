@@ -37,6 +37,8 @@ pub struct Job {
     pub checker: String,
     /// Whether to go as far as the deep profile goes.
     pub deep: bool,
+    /// Seconds after which loom gives up, in the deep profile.
+    pub seconds: Option<u64>,
     /// An access to bend: see [`Bend`].
     pub bend: Option<String>,
     /// Choices to replay instead of exploring.
@@ -48,7 +50,7 @@ impl Job {
     #[must_use]
     pub fn new(model: &str, checker: Checker) -> Job {
         let (model, checker) = (model.to_string(), checker.name().to_string());
-        Job { model, checker, deep: false, bend: None, replay: None }
+        Job { model, checker, deep: false, seconds: None, bend: None, replay: None }
     }
 }
 
@@ -132,7 +134,10 @@ fn carry_out(job: &Job) -> Verdict {
         // Nobody is left to tell if the parent is gone.
         let _unread = writeln!(io::stdout().lock(), "\n{PROGRESS}{executions}{share}");
     }));
-    let profile = if job.deep { Profile::Deep } else { Profile::Quick };
+    let profile = match job.deep {
+        true => Profile::Deep { time: job.seconds.map(Duration::from_secs) },
+        false => Profile::Quick,
+    };
     match check::run(model, checker, profile) {
         Ok(certificate) => passed(certificate),
         Err(failed) => failed.into(),

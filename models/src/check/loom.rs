@@ -8,6 +8,7 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -37,19 +38,26 @@ const CHECKPOINT_EVERY: usize = 10_000;
 
 pub(super) fn run(model: &Model, profile: Profile) -> Result<Covered, Failed> {
     let bound = model.loom.expect("the model has a plan for loom");
-    let (preemptions, cap) = match profile {
-        Profile::Quick => (bound.preemptions, bound.executions_max),
-        Profile::Deep => (bound.deep_preemptions, bound.executions_max.map(|cap| cap * DEEPER)),
+    let (preemptions, cap, time) = match profile {
+        Profile::Quick => (bound.preemptions, bound.executions_max, None),
+        Profile::Deep { time } => {
+            (bound.deep_preemptions, bound.executions_max.map(|cap| cap * DEEPER), time)
+        }
     };
+    let deadline = time.map(|time| Instant::now() + time);
     let count = Arc::new(Count::default());
     let (counted, body, world) = (Arc::clone(&count), model.bodies.loom, model.world());
     let checkpoint = CheckpointFile::new();
     let path = checkpoint.0.clone();
     let execution = move || {
-        if cap.is_some_and(|cap| counted.executions.load(Relaxed) >= cap) {
+        let executions = counted.executions.load(Relaxed);
+        if cap.is_some_and(|cap| executions >= cap)
+            || deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        {
             resume_unwind(Box::new(Enough));
         }
-        let executions = counted.executions.fetch_add(1, Relaxed) + 1;
+        let executions = executions + 1;
+        counted.executions.store(executions, Relaxed);
         progress(executions, || match cap {
             Some(cap) => Some(executions as f64 / cap as f64),
             None => estimate(&fs::read_to_string(&path).ok()?),
@@ -81,8 +89,11 @@ pub(super) fn run(model: &Model, profile: Profile) -> Result<Covered, Failed> {
         None => "unbounded".to_string(),
         Some(count) => format!("{count} preemptions"),
     };
-    if let (false, Some(cap)) = (complete, cap) {
-        text += &format!(", {cap} executions");
+    if !complete {
+        text += &match (cap, time) {
+            (Some(cap), _) if executions >= cap => format!(", {cap} executions"),
+            (_, time) => format!(", {} s", time.unwrap_or_default().as_secs()),
+        };
     }
     let deepest = count.deepest.load(Relaxed);
     Ok(Covered { executions, deepest, bound: text, complete })

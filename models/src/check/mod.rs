@@ -6,6 +6,7 @@
 //! | `loom.rs` | a run under loom |
 //! | `shuttle.rs` | a run under shuttle, whose schedules are lists of choices |
 //! | `certificate.rs` | what a run has covered, as data and as a row of a table |
+//! | `failure.rs` | files that keep a failing run of shuttle |
 //! | `limits.rs` | a checker's limits, as sentences |
 //! | `panics.rs` | panics inside models, as the process sees them |
 //!
@@ -13,6 +14,7 @@
 //! normally when a cap of its own stops it, so none is set; caps are ours (`loom.rs`).
 
 mod certificate;
+mod failure;
 mod limits;
 mod loom;
 mod panics;
@@ -20,6 +22,7 @@ mod plan;
 pub mod shuttle;
 
 pub use certificate::{Certificate, footing, heading, table};
+pub use failure::Failure;
 pub use limits::explain;
 pub(crate) use plan::models;
 pub use plan::{Bodies, Bound, Checker, KernelUse, Model, Profile};

@@ -1,6 +1,7 @@
 //! What a model is, and how far each checker goes with it.
 
 use std::fmt;
+use std::time::Duration;
 
 use netpoll_sim::Faults;
 
@@ -152,7 +153,10 @@ pub enum Profile {
     /// What `cargo test` does.
     Quick,
     /// Higher bounds, for the night.
-    Deep,
+    Deep {
+        /// Loom gives one model up after this long.
+        time: Option<Duration>,
+    },
 }
 
 /// What of the simulated kernel a model uses.

@@ -37,9 +37,9 @@ fn schedules(checker: Checker, profile: Profile) -> usize {
     match (checker, profile) {
         (Checker::Loom, _) => unreachable!("loom has no schedules"),
         (Checker::Dfs, Profile::Quick) => 20_000,
-        (Checker::Dfs, Profile::Deep) => 2_000_000,
+        (Checker::Dfs, Profile::Deep { .. }) => 2_000_000,
         (_, Profile::Quick) => 500,
-        (_, Profile::Deep) => 100_000,
+        (_, Profile::Deep { .. }) => 100_000,
     }
 }
 
@@ -166,5 +166,32 @@ impl Scheduler for Recording {
 
     fn next_u64(&mut self) -> u64 {
         self.policy.next_u64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::{fs, io};
+
+    use super::super::Failure;
+    use super::*;
+
+    /// Every failure of a model that was ever kept is of the past.
+    #[test]
+    fn every_kept_failure_of_a_model_is_mended() -> io::Result<()> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces/failures");
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "model") {
+                continue;
+            }
+            let failure = Failure::parse(&fs::read_to_string(&path)?).expect("a kept failure");
+            let model = crate::protocols::find(&failure.model).expect("a model of today");
+            if let Err(failed) = replay(model, failure.choices) {
+                panic!("{}: {failed}", path.display());
+            }
+        }
+        Ok(())
     }
 }

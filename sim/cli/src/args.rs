@@ -94,9 +94,15 @@ pub(crate) struct ModelsArgs {
     /// Only this checker: loom, shuttle-pct, shuttle-random, shuttle-urw, shuttle-dfs.
     #[arg(long, value_name = "CHECKER")]
     pub(crate) checker: Option<String>,
-    /// Higher bounds: hours.
+    /// Higher bounds: hours, unless --time says otherwise.
     #[arg(long)]
     pub(crate) deep: bool,
+    /// With --deep: loom gives one model up after this long, and its certificate says so.
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "deep")]
+    pub(crate) time: Option<Duration>,
+    /// Run once, by the choices of a failure that was saved.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "checker", "deep", "save"])]
+    pub(crate) replay: Option<PathBuf>,
     /// How many models to run at a time [default: one for each processor].
     #[arg(long, value_name = "J", value_parser = jobs)]
     pub(crate) jobs: Option<NonZeroUsize>,

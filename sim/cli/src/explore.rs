@@ -138,14 +138,14 @@ fn keep(finding: &mut Finding, dir: &Path) {
 }
 
 /// The path as it is typed in the current directory.
-fn from_here(path: PathBuf) -> PathBuf {
+pub(crate) fn from_here(path: PathBuf) -> PathBuf {
     let here = env::current_dir().ok();
     let short = here.and_then(|here| Some(path.strip_prefix(here).ok()?.to_path_buf()));
     short.unwrap_or(path)
 }
 
 /// `traces/failures` of the workspace that `cargo sim` was typed in, else of the current directory.
-fn failures_dir() -> PathBuf {
+pub(crate) fn failures_dir() -> PathBuf {
     let here = env::current_dir().unwrap_or_default();
     let is_root = |dir: &&Path| {
         let manifest = fs::read_to_string(dir.join("Cargo.toml"));

@@ -2,19 +2,20 @@
 
 use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use netpoll_models::check::{Certificate, Checker, Model, footing, heading, table};
+use netpoll_models::check::{Certificate, Checker, Failure, Model, footing, heading, table};
 use netpoll_models::child::{Job, Parent, Verdict as Outcome, Violated};
 use netpoll_models::{crew, protocols};
 use serde_json::{Value, json};
 
 use crate::args::{self, ModelsArgs};
+use crate::explore::{failures_dir, from_here};
 use crate::output::{Output, to_stderr};
 use crate::{Usage, Verdict};
 
@@ -24,7 +25,10 @@ const PATIENCE_QUICK: Duration = Duration::from_secs(15 * 60);
 const PATIENCE_DEEP: Duration = Duration::from_secs(12 * 60 * 60);
 
 pub(crate) fn models(args: &ModelsArgs, output: &mut Output) -> Result<Verdict, Usage> {
-    let jobs = jobs(args)?;
+    let jobs = match &args.replay {
+        Some(file) => vec![replay(file)?],
+        None => jobs(args)?,
+    };
     let patience = if args.deep { PATIENCE_DEEP } else { PATIENCE_QUICK };
     let parent = parent(patience);
     let start = Instant::now();
@@ -89,7 +93,8 @@ fn jobs(args: &ModelsArgs) -> Result<Vec<Job>, Usage> {
     for model in chosen {
         let wanted = |checker: &Checker| only.is_none_or(|only| only == *checker);
         for checker in model.checkers().filter(wanted) {
-            jobs.push(Job { deep: args.deep, ..Job::new(model.name, checker) });
+            let seconds = args.time.map(|time| time.as_secs().max(1));
+            jobs.push(Job { deep: args.deep, seconds, ..Job::new(model.name, checker) });
         }
     }
     match (jobs.is_empty(), only) {
@@ -108,6 +113,30 @@ pub(crate) fn model(name: &str) -> Result<&'static Model, Usage> {
         };
         Usage(format!("no model is called `{name}`; {hint}"))
     })
+}
+
+/// The run that a file keeps.
+fn replay(file: &Path) -> Result<Job, Usage> {
+    let wrong = |why: &dyn std::fmt::Display| Usage(format!("{}: {why}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    let failure = Failure::parse(&text).map_err(|why| wrong(&why))?;
+    let model = model(&failure.model)?;
+    let checker = model.shuttle.first().ok_or_else(|| wrong(&"shuttle does not run this model"))?;
+    let choices = failure.choices.iter().map(ToString::to_string).collect();
+    Ok(Job { replay: Some(choices), ..Job::new(model.name, *checker) })
+}
+
+/// Saves the choices of a failing run; returns the file's path as it is typed here.
+fn keep(job: &Job, violated: &Violated) -> Result<String, String> {
+    let choices: Result<_, String> = violated.choices.iter().map(|text| text.parse()).collect();
+    let (model, sentence) = (job.model.clone(), violated.what.clone());
+    let failure = Failure { model, sentence, choices: choices? };
+    let dir = failures_dir();
+    fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
+    let name = format!("{}-{}-{}.model", job.model, job.checker, violated.execution);
+    let path = dir.join(name);
+    fs::write(&path, failure.to_text()).map_err(|error| error.to_string())?;
+    Ok(from_here(path).display().to_string())
 }
 
 fn checker(name: &str) -> Result<Checker, Usage> {
@@ -222,11 +251,16 @@ fn conclusion(
 ) -> String {
     let mut text = format!("\n{}", footing(certificates));
     for (job, violated) in violated {
-        text += &format!(
-            "\n{} under {}: execution {}: {}\n",
-            job.model, job.checker, violated.execution, violated.what
-        );
-        text += &format!("again: cargo sim models {} --checker {}\n", job.model, job.checker);
+        let Job { model, checker, .. } = job;
+        let Violated { what, execution, .. } = violated;
+        text += &format!("\n{model} under {checker}: execution {execution}: {what}\n");
+        text += &format!("again: cargo sim models {model} --checker {checker}\n");
+        if job.replay.is_none() && !violated.choices.is_empty() {
+            text += &match keep(job, violated) {
+                Ok(path) => format!("only that execution: cargo sim models --replay {path}\n"),
+                Err(error) => format!("its choices cannot be saved: {error}\n"),
+            };
+        }
     }
     let runs = certificates.len() + violated.len();
     let found = match violated.len() {

@@ -93,7 +93,8 @@ fn row(exhibit: &Exhibit, shown: &Shown) -> String {
     let seconds = shown.took.as_secs_f64();
     match &shown.violation {
         Some((what, execution)) => {
-            let what = what.lines().next().unwrap_or_default();
+            let what: Vec<&str> = what.lines().map(str::trim).collect();
+            let what = what.join("; ");
             format!(
                 "{id:<32} killed by {model} under {checker}, execution {execution}, {seconds:.2} s: \
                  {what}\n"

@@ -347,6 +347,10 @@ fn models_that_are_not_there_are_one_line_and_exit_code_2() {
         (&["models", "weather"], "no model is called `weather`"),
         (&["models", "--checker", "spin"], "no checker is called `spin`"),
         (&["models", "park_against_close", "--save"], "--save keeps"),
+        (&["models", "--replay", "nowhere.model"], "nowhere.model: No such file"),
+        (&["models", "--time", "3s"], "--deep"),
+        (&["museum", "no-rechekc"], "did you mean"),
+        (&["museum"], "which exhibit?"),
     ] {
         let output = output(args);
         assert_eq!(code(&output), 2, "{args:?}");

@@ -27,7 +27,9 @@
 //! | `TIMED_OUT` | the deadline ended it | nobody |
 //!
 //! Ordering: what happened before `unpark` is visible after the `park` that it ended. So the waker's
-//! compare-exchange releases and the sleeper's load acquires. A timeout publishes nothing.
+//! compare-exchange releases and the sleeper's load acquires. A timeout publishes nothing, and one that
+//! comes too late acquires nothing: the sleeper looks again, and that load finds the waker's word or a
+//! later one. `models/src/protocols/waiter_model.rs` fails without either edge.
 
 use std::fmt;
 use std::io;
@@ -93,7 +95,7 @@ impl<P: Primitives> Waiter<P> {
     ///
     /// Call it after giving back the lock under which the waiter was found, so that the woken does not
     /// run into that lock.
-    pub(crate) fn unpark(&self) -> bool {
+    pub fn unpark(&self) -> bool {
         match &self.0 {
             Kind::Goroutine { runtime, g, ticket } => runtime.unpark(*g, *ticket),
             Kind::Thread(ticket) => {
@@ -144,7 +146,7 @@ pub struct Parking<P: Primitives = Os> {
 impl<P: Primitives> Parking<P> {
     /// Opens a park of the caller.
     #[must_use]
-    pub(crate) fn prepare(why: WaitReason) -> Self {
+    pub fn prepare(why: WaitReason) -> Self {
         let kind = with_current(|current| match current {
             Some(current) => Kind::Goroutine {
                 runtime: Arc::clone(&current.runtime),
@@ -162,13 +164,13 @@ impl<P: Primitives> Parking<P> {
 
     /// The ticket, to be given to a waker.
     #[must_use]
-    pub(crate) fn waiter(&self) -> Waiter<P> {
+    pub fn waiter(&self) -> Waiter<P> {
         self.waiter.clone()
     }
 
     /// Sleeps until the ticket is used or `deadline` passes, in nanoseconds of the caller's clock (the
     /// runtime's for a goroutine, `CLOCK_MONOTONIC` for a plain thread).
-    pub(crate) fn park(self, deadline: Option<u64>) -> Wake {
+    pub fn park(self, deadline: Option<u64>) -> Wake {
         match &self.waiter.0 {
             Kind::Goroutine { runtime, g, ticket } => runtime.park(*g, *ticket, self.why, deadline),
             Kind::Thread(ticket) => ticket.park(deadline),
@@ -192,7 +194,7 @@ impl<P: Primitives> ThreadTicket<P> {
             let left_ns = deadline.saturating_sub(time::thread_clock());
             if left_ns > 0 {
                 self.parker.park_timeout(left_ns);
-            } else if self.state.compare_exchange(WAITING, TIMED_OUT, Relaxed, Acquire).is_ok() {
+            } else if self.state.compare_exchange(WAITING, TIMED_OUT, Relaxed, Relaxed).is_ok() {
                 return Wake::TimedOut;
             }
         }

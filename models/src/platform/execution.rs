@@ -47,12 +47,14 @@ pub struct Execution<C: Checker> {
     /// other.
     clock: Rc<C::AtomicU64>,
     waits_left: Rc<Cell<u32>>,
+    /// Stands for all memory that the checker cannot see: see [`Execution::touch_hidden`].
+    hidden: Rc<C::AtomicU32>,
 }
 
 impl<C: Checker> Clone for Execution<C> {
     fn clone(&self) -> Execution<C> {
         let (clock, waits_left) = (Rc::clone(&self.clock), Rc::clone(&self.waits_left));
-        Execution { world: self.world, clock, waits_left }
+        Execution { world: self.world, clock, waits_left, hidden: Rc::clone(&self.hidden) }
     }
 }
 
@@ -61,13 +63,23 @@ impl<C: Checker> Execution<C> {
     #[must_use]
     pub fn begin(world: World) -> Execution<C> {
         let clock = Rc::new(C::AtomicU64::new(START_NS));
-        Execution { world, clock, waits_left: Rc::new(Cell::new(world.timed_waits)) }
+        let hidden = Rc::new(C::AtomicU32::new(0));
+        Execution { world, clock, waits_left: Rc::new(Cell::new(world.timed_waits)), hidden }
     }
 
     /// What the model may meet.
     #[must_use]
     pub fn world(&self) -> World {
         self.world
+    }
+
+    /// The caller is about to use memory that the checker cannot see, behind a lock of `std`: a
+    /// checker that looks for dependencies has to know that this and every other such use depend on
+    /// each other, and that what one of them did before is visible after the next. A read-modify-write
+    /// of one word says both. It says too much: all such locks are taken for one, so an ordering that
+    /// is missing elsewhere may be hidden by two goroutines that only happen to use different ones.
+    pub fn touch_hidden(&self) {
+        self.hidden.fetch_add(1, AcqRel);
     }
 
     /// The clock.

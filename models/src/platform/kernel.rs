@@ -4,6 +4,15 @@
 //! other and each order of them is explored. That is more than a kernel promises: two calls of it also
 //! synchronise, so an ordering that is missing between them can be hidden. The protocols that rely on
 //! no kernel have models without one.
+//!
+//! # The network
+//!
+//! Time stands still here, so a packet does not arrive by its time. After each system call what is in
+//! flight arrives, or it stays in flight until after a later one: that is a choice, and loom, which has
+//! none, lets it arrive at once. While a thread is blocked in `epoll_wait` it arrives in any case, since
+//! there may be no later call. So a connection is never stuck, and an arrival races with everything
+//! that the schedule lets it race with. Order is kept, by the times that the packets were sent with. A
+//! client that found a listener's queue full knocks again only when the clock has moved.
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -19,6 +28,10 @@ use netpoll_sim::{FaultKind, NetConfig};
 use netpoll_traces::{BlockedOn, WorldEvent};
 
 use super::Checker;
+
+/// Packets that arrive later than this after they were sent wait for the clock. Above the longest delay of
+/// a packet, below the second after which a client knocks again.
+const FLIGHT_NS_MAX: u64 = 500_000_000;
 
 /// Where one blocked call sleeps.
 #[derive(Debug)]
@@ -67,6 +80,16 @@ impl<C: Checker> CheckerHost<C> {
     }
 }
 
+/// Lets packets arrive after a step: see the module documentation.
+fn deliver(machine: &mut Machine, env: &dyn Env) {
+    let until_ns = env.now_ns() + FLIGHT_NS_MAX;
+    if machine.is_expecting(until_ns)
+        && (machine.is_waited_for() || env.choose(ChoiceKind::SegmentDelay, 2) == 0)
+    {
+        machine.arrive_before(env, until_ns);
+    }
+}
+
 /// The machine's outside during one step.
 #[derive(Default)]
 struct Outside<C> {
@@ -98,7 +121,12 @@ impl<C: Checker> Env for Outside<C> {
 impl<C: Checker> Host for CheckerHost<C> {
     fn step<R>(&self, step: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
         let outside = Outside::<C> { woken: Default::default(), checker: std::marker::PhantomData };
-        let result = step(&mut self.machine.lock(), &outside);
+        let result = {
+            let mut machine = self.machine.lock();
+            let result = step(&mut machine, &outside);
+            deliver(&mut machine, &outside);
+            result
+        };
         for waiter in outside.woken.into_inner() {
             self.sleeper(waiter).parker.unpark();
         }

@@ -43,6 +43,8 @@ pub trait Checker: Primitives {
     fn strikes(fault: FaultKind) -> bool;
     /// A point that the runtime passes before it touches memory that the checker cannot see.
     fn checkpoint();
+    /// Which of the checker's threads runs: what a goroutine must find unchanged after each park.
+    fn thread() -> String;
 }
 
 /// A platform that models run on.

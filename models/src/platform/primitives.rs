@@ -27,7 +27,8 @@ macro_rules! primitives {
                 _name: String,
                 body: Box<dyn FnOnce() + Send>,
             ) -> ::std::io::Result<CheckerThread> {
-                Ok(CheckerThread(::$krate::thread::spawn(body)))
+                let thread = ::$krate::thread::spawn(body);
+                Ok(CheckerThread(::std::mem::ManuallyDrop::new(thread)))
             }
 
             fn spin_hint() {
@@ -43,7 +44,8 @@ macro_rules! primitives {
         $crate::platform::primitives::atomic!(u64, ::$krate::sync::atomic::AtomicU64);
         $crate::platform::primitives::atomic!(usize, ::$krate::sync::atomic::AtomicUsize);
 
-        /// The checker's lock.
+        /// The checker's lock. Poison means nothing here: checkers count the panics of all their threads
+        /// as one thread's, so a goroutine that unwinds poisons what others hold meanwhile.
         #[derive(Debug)]
         pub struct CheckerMutex<T>(::$krate::sync::Mutex<T>);
 
@@ -57,7 +59,7 @@ macro_rules! primitives {
             #[track_caller]
             fn lock(&self) -> ::$krate::sync::MutexGuard<'_, T> {
                 $crate::platform::execution::count();
-                self.0.lock().expect("a model that panicked is over")
+                self.0.lock().unwrap_or_else(::std::sync::PoisonError::into_inner)
             }
         }
 
@@ -70,7 +72,7 @@ macro_rules! primitives {
 
         impl CheckerParker {
             fn token(&self) -> ::$krate::sync::MutexGuard<'_, bool> {
-                self.token.lock().expect("a model that panicked is over")
+                self.token.lock().unwrap_or_else(::std::sync::PoisonError::into_inner)
             }
         }
 
@@ -86,13 +88,17 @@ macro_rules! primitives {
                 $crate::platform::execution::count();
                 let mut token = self.token();
                 while !*token {
-                    token = self.arrived.wait(token).expect("a model that panicked is over");
+                    token = self
+                        .arrived
+                        .wait(token)
+                        .unwrap_or_else(::std::sync::PoisonError::into_inner);
                 }
                 *token = false;
             }
 
             fn park_timeout(&self, timeout_ns: u64) {
-                if !::std::mem::take(&mut *self.token()) {
+                // A park of no time takes the token or leaves: it needs no clock.
+                if !::std::mem::take(&mut *self.token()) && timeout_ns > 0 {
                     let execution = <$platform as $crate::platform::Checker>::execution();
                     let until_ns = execution.now_ns().saturating_add(timeout_ns);
                     if !execution.passes_until(until_ns) {
@@ -111,13 +117,15 @@ macro_rules! primitives {
             }
         }
 
-        /// A thread of the checker.
+        /// A thread of the checker. The execution ends when it has ended, joined or not: shuttle would
+        /// unwind one that is detached, wherever it is, and it may be on a goroutine's stack (F3).
         #[derive(Debug)]
-        pub struct CheckerThread(::$krate::thread::JoinHandle<()>);
+        pub struct CheckerThread(::std::mem::ManuallyDrop<::$krate::thread::JoinHandle<()>>);
 
         impl ::netpoll::platform::Thread for CheckerThread {
             fn join(self) {
-                self.0.join().expect("the checker ends the model when a thread panics");
+                let thread = ::std::mem::ManuallyDrop::into_inner(self.0);
+                thread.join().expect("the checker ends the model when a thread panics");
             }
         }
     };

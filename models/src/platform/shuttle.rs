@@ -58,4 +58,8 @@ impl Checker for Shuttle {
     fn checkpoint() {
         shuttle::thread::yield_now();
     }
+
+    fn thread() -> String {
+        format!("{:?}", shuttle::thread::current().id())
+    }
 }

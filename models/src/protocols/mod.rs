@@ -4,12 +4,16 @@
 //! model: write a function `fn name<P: Checked>()`, describe it to `models!`, and plant the bug that it
 //! is to find to see that it does.
 
+mod channel_model;
 mod deadline_model;
 mod descriptor;
+mod goroutine_model;
 mod inbox_model;
 mod park_model;
 mod short_read_model;
 mod sleep_model;
+mod sync_model;
+mod waiter_model;
 
 use crate::check::Model;
 
@@ -20,6 +24,10 @@ static FILES: &[&[Model]] = &[
     short_read_model::MODELS,
     inbox_model::MODELS,
     sleep_model::MODELS,
+    waiter_model::MODELS,
+    sync_model::MODELS,
+    channel_model::MODELS,
+    goroutine_model::MODELS,
 ];
 
 /// Every model, in the order in which they are shown.

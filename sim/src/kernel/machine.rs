@@ -323,6 +323,30 @@ impl Machine {
         next.map_or(u64::MAX, |Reverse((at_ns, ..))| *at_ns)
     }
 
+    /// Whether a thread is blocked in `epoll_wait`.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        let waits =
+            |file: &File| matches!(&file.object, Object::Epoll(epoll) if !epoll.waiters.is_empty());
+        self.files.iter().flatten().any(|file| waits(file))
+    }
+
+    /// Whether a packet is in flight that arrives before `until_ns`.
+    #[must_use]
+    pub fn is_expecting(&self, until_ns: u64) -> bool {
+        self.next_arrival_ns() < until_ns
+    }
+
+    /// Lets everything arrive that is in flight, and what that sends, up to before `until_ns`: for a host
+    /// on which time stands still.
+    pub fn arrive_before(&mut self, env: &dyn Env, until_ns: u64) {
+        while self.is_expecting(until_ns)
+            && let Some(Reverse((_, _, packet))) = self.packets.pop()
+        {
+            self.arrive(env, packet);
+        }
+    }
+
     /// Lets everything arrive that is due.
     pub(super) fn tick(&mut self, env: &dyn Env) {
         while self.next_arrival_ns() <= env.now_ns() {

@@ -1,0 +1,168 @@
+//! What a failing model leaves: a message, and under shuttle a list of choices that repeats the failure.
+//!
+//! The models here are broken on purpose. One fails by an assumption about the order of events, which
+//! the kernel does not promise; the others fail beside goroutines that are parked on stacks of their
+//! own, where no checker may unwind them (F3).
+
+use std::mem::ManuallyDrop;
+use std::sync::Mutex;
+
+use netpoll::platform::{EpollEvent, Kernel};
+use netpoll::sync::channel;
+use netpoll::{Builder, go};
+use netpoll_models::check::{
+    self, Bodies, Bound, Checker, Failed, KernelUse, Model, Profile, shuttle,
+};
+use netpoll_models::platform::{Checked, Loom, Probe, Shuttle, join};
+use netpoll_sim::Choice;
+use netpoll_sim::choice::ChoiceKind;
+
+/// A model of this file.
+macro_rules! model {
+    ($name:ident) => {
+        Model {
+            name: stringify!($name),
+            module: module_path!(),
+            claim: "It is broken.",
+            kernel: KernelUse::Faulty,
+            timed_waits: 0,
+            loom: Some(Bound::preemptions(2)),
+            shuttle: &[Checker::Pct],
+            bodies: Bodies { loom: $name::<Probe<Loom>>, shuttle: $name::<Probe<Shuttle>> },
+        }
+    };
+}
+
+fn failure(model: &Model, checker: Checker) -> Failed {
+    check::run(model, checker, Profile::Quick).expect_err("the model is broken")
+}
+
+/// The order of events in each execution of `assumes_an_order`, since this was last emptied.
+static SEEN: Mutex<Vec<Vec<u64>>> = Mutex::new(Vec::new());
+
+fn seen() -> Vec<Vec<u64>> {
+    std::mem::take(&mut SEEN.lock().unwrap())
+}
+
+/// Two writers, and a poller that takes the order of events for that of the writes.
+fn assumes_an_order<P: Checked>() {
+    let kernel = P::kernel(1);
+    let epfd = kernel.epoll_create1().unwrap();
+    let fds = [0, 1, 2].map(|data| {
+        let fd = kernel.eventfd().unwrap();
+        kernel.epoll_add(epfd, fd, EpollEvent { events: 1 | 1 << 31, data }).unwrap();
+        fd
+    });
+    let writers = [0, 1].map(|first: usize| {
+        let kernel = kernel.clone();
+        let fds = fds[first..first + 2].to_vec();
+        P::thread(move || {
+            for fd in fds {
+                kernel.write(fd, &1u64.to_ne_bytes()).unwrap();
+            }
+        })
+    });
+    join(writers);
+    let mut order = Vec::new();
+    let mut events = [EpollEvent::default(); 4];
+    while order.len() < 3 {
+        let n = kernel.epoll_wait(epfd, &mut events, -1).unwrap();
+        order.extend(events[..n].iter().map(|event| event.data));
+    }
+    SEEN.lock().unwrap().push(order.clone());
+    assert!(order[2] != 0, "the event of the first write came last: {order:?}");
+}
+
+#[test]
+fn a_failure_is_replayed_from_its_choices_message_and_all() {
+    let model = model!(assumes_an_order);
+    let found = failure(&model, Checker::Pct);
+    assert!(found.what.contains("the event of the first write came last"), "{found}");
+    let has = |kind| found.choices.iter().any(|choice| choice.kind == kind);
+    assert!(has(ChoiceKind::Thread), "the schedule is among the choices");
+    assert!(has(ChoiceKind::EventOrder), "and so is what the kernel chose");
+    let last = seen().pop();
+
+    for _ in 0..2 {
+        let replayed = shuttle::replay(&model, found.choices.clone()).unwrap_err();
+        assert_eq!((&replayed.what, &replayed.choices), (&found.what, &found.choices));
+        assert_eq!(seen().pop(), last, "the same events in the same order");
+    }
+
+    // A list that does not fit is a run, too: the same one each time.
+    let half = found.choices.len() / 2;
+    let dull = |choice: &Choice| Choice { k: 0, ..*choice };
+    let zeros: Vec<Choice> =
+        found.choices[..half].iter().map(dull).chain(found.choices[half..].to_vec()).collect();
+    for list in [zeros, found.choices[half..].to_vec(), found.choices[..half].to_vec(), Vec::new()]
+    {
+        let first = (shuttle::replay(&model, list.clone()), seen());
+        let second = (shuttle::replay(&model, list), seen());
+        assert_eq!(first, second);
+    }
+}
+
+/// Parks one goroutine for good on each of two workers, then fails in `fail`, which may be on a goroutine.
+fn beside_parked_goroutines<P: Checked>(fail: impl FnOnce() + Send + 'static) {
+    let builder = Builder::new().workers(2).workers_max(2);
+    // Leaked when `fail` fails, as models do: what unwinds must not wait for the workers.
+    let runtime = ManuallyDrop::new(builder.build_on::<P>(P::kernel(2)).unwrap());
+    let done = runtime.run(|| {
+        let (parked, is_parked) = channel(2);
+        for _ in 0..2 {
+            let parked = parked.clone();
+            drop(go(move || {
+                let (_sender, receiver) = channel::<()>(0);
+                parked.send(()).unwrap();
+                receiver.recv()
+            }));
+        }
+        is_parked.recv().unwrap();
+        is_parked.recv().unwrap();
+        fail();
+    });
+    done.unwrap();
+    ManuallyDrop::into_inner(runtime).shutdown();
+}
+
+fn panics_on_a_goroutine<P: Checked>() {
+    beside_parked_goroutines::<P>(|| panic!("on a goroutine"));
+}
+
+fn panics_on_a_thread<P: Checked>() {
+    let thread = P::thread(|| ());
+    beside_parked_goroutines::<P>(|| ());
+    join([thread]);
+    panic!("on a thread");
+}
+
+/// A goroutine waits for what nobody does, so everybody waits.
+fn deadlocks<P: Checked>() {
+    beside_parked_goroutines::<P>(|| {
+        let (_sender, receiver) = channel::<()>(0);
+        let _ = receiver.recv();
+    });
+}
+
+#[test]
+fn a_failure_beside_parked_goroutines_is_a_message_and_no_abort() {
+    let expected = [
+        (model!(panics_on_a_goroutine), "on a goroutine"),
+        (model!(panics_on_a_thread), "on a thread"),
+        (model!(deadlocks), "deadlock"),
+    ];
+    for (model, message) in expected {
+        for checker in [Checker::Pct, Checker::Loom] {
+            let failed = failure(&model, checker);
+            assert!(failed.what.contains(message), "{} under {checker}: {failed}", model.name);
+        }
+    }
+}
+
+#[test]
+fn a_failure_beside_parked_goroutines_is_replayed() {
+    let model = model!(panics_on_a_goroutine);
+    let found = failure(&model, Checker::Pct);
+    let replayed = shuttle::replay(&model, found.choices.clone()).unwrap_err();
+    assert_eq!((replayed.what, replayed.choices), (found.what, found.choices));
+}

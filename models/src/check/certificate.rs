@@ -70,7 +70,7 @@ impl Certificate {
         let complete = if self.complete { "yes" } else { "no" };
         let Certificate { model, checker, memory_model, executions, deepest, bound, .. } = self;
         format!(
-            "{model:<38} {checker:<14} {memory_model:<3} {executions:>10} {deepest:>7}  {bound:<26} \
+            "{model:<38} {checker:<14} {memory_model:<3} {executions:>10} {deepest:>7}  {bound:<32} \
              {complete:<8} {:<6} {:>5}",
             self.kernel, self.timed_waits,
         )
@@ -87,7 +87,7 @@ impl Certificate {
 #[must_use]
 pub fn heading() -> String {
     format!(
-        "{:<38} {:<14} {:<3} {:>10} {:>7}  {:<26} {:<8} {:<6} {:>5} {:>8}",
+        "{:<38} {:<14} {:<3} {:>10} {:>7}  {:<32} {:<8} {:<6} {:>5} {:>8}",
         "model",
         "checker",
         "mm",

@@ -7,7 +7,31 @@
 pub type Reason = (&'static str, &'static str);
 
 /// All reasons, by file.
-pub const REASONS: &[Reason] = &[];
+pub const REASONS: &[Reason] = &[
+    (
+        "goroutine/arena.rs",
+        "on std atomics: the address range is the process's, no decision of the runtime depends on it, \
+         and signal handlers read it; A1 and A2 in the file give the pairs",
+    ),
+    (
+        "goroutine/fiber_cell.rs",
+        "on std atomics: it guards a stack against a mistake of the scheduler (C1), and no checker can \
+         see what is on a stack",
+    ),
+    (
+        "goroutine/header.rs",
+        "on std atomics: orders a thread against its own signal handler (H1), which no checker has",
+    ),
+    (
+        "platform/os/parker.rs",
+        "below the seam: checkers have a parker of their own; argued in the file, whose long ping-pong \
+         hunts the edge on both ways to sleep",
+    ),
+    (
+        "platform/os/signal.rs",
+        "below the seam: orders threads against a signal handler (Q2), which no checker has",
+    ),
+];
 
 /// The reason for an access.
 #[must_use]

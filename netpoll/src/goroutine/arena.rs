@@ -44,7 +44,7 @@
 //! Tested in `arena_test.rs`, which has arenas of its own.
 
 use std::io;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -147,8 +147,9 @@ impl Arena {
     pub(super) fn slot_of(&self, addr: usize) -> Option<Slot> {
         let base = self.base.load(Acquire);
         let offset = addr.wrapping_sub(base);
-        // An arena without a base has no length either, so nothing is inside.
-        if offset >= self.len.load(Acquire) {
+        // The length was written before the base, whose acquire brings it along; without a base it says
+        // nothing yet.
+        if base == 0 || offset >= self.len.load(Relaxed) {
             return None;
         }
         let slot_len = self.slot_lens[offset / REGION_LEN].load(Acquire);
@@ -216,7 +217,7 @@ impl Arena {
     fn open_region(&self, books: &mut Books, slot_len: usize) -> io::Result<usize> {
         let base = self.reserved(books, slot_len)?;
         let index = books.regions_used;
-        if (index + 1) * REGION_LEN > self.len.load(Acquire) {
+        if (index + 1) * REGION_LEN > self.len.load(Relaxed) {
             return Err(self.exhausted(books, slot_len));
         }
         let start = base + index * REGION_LEN;
@@ -233,16 +234,17 @@ impl Arena {
         Ok(start)
     }
 
-    /// The lowest address of the range; reserves it first if need be.
+    /// The lowest address of the range; reserves it first if need be. Whoever has the books is the only
+    /// one who writes it: only those without them need the release.
     fn reserved(&self, books: &Books, slot_len: usize) -> io::Result<usize> {
-        let base = self.base.load(Acquire);
+        let base = self.base.load(Relaxed);
         if base != 0 {
             return Ok(base);
         }
         let mut len = self.len_max;
         while len >= LEN_MIN {
             if let Ok(base) = memory::reserve(len) {
-                self.len.store(len, Release);
+                self.len.store(len, Relaxed);
                 self.base.store(base, Release);
                 return Ok(base);
             }
@@ -279,7 +281,7 @@ impl Arena {
     fn exhausted(&self, books: &Books, slot_len: usize) -> io::Error {
         let stacks = books.inventory();
         let size = StackSize::text(slot_len - guard_len());
-        let len = self.len.load(Acquire);
+        let len = self.len.load(Relaxed);
         if len == 0 {
             return out_of_memory(format!(
                 "cannot reserve even {} of address space for goroutine stacks: raise the limit on \

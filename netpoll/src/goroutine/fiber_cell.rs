@@ -20,9 +20,10 @@
 //!
 //! `EMPTY` and `LOOSE` are left by compare-exchange with acquire and entered by a store with
 //! release: the fiber passes from one thread to another along that edge. `PINNED` of t is left by
-//! nobody but t itself, so t may leave it by a plain load and store, and nothing needs to be
-//! ordered: that is the path of every resume but the first, and costs no locked instruction. A
-//! thread that meets another's `PINNED` or `HELD` reads nothing but the word, and panics.
+//! nobody but t itself, so t may leave it by a plain load and store: that is the path of every resume
+//! but the first, and costs no locked instruction. The load acquires, because another thread may have
+//! *put* a fiber there that t has started. A thread that meets another's `PINNED` or `HELD` reads
+//! nothing but the word, and panics.
 //!
 //! Tested in `fiber_test.rs`.
 
@@ -104,7 +105,7 @@ impl FiberCell {
     #[inline]
     pub fn resume(&self) -> Resumed {
         let thread = thread_number();
-        if self.word.load(Relaxed) == of(PINNED, thread) {
+        if self.word.load(Acquire) == of(PINNED, thread) {
             self.word.store(of(HELD, thread), Relaxed);
         } else if let Err(found) = self.hold(LOOSE, thread) {
             refuse_resume(thread, found);
@@ -129,7 +130,7 @@ impl FiberCell {
     /// When it is running, or is suspended and another thread has started it.
     pub fn take(&self) -> Option<Fiber> {
         let thread = thread_number();
-        if self.word.load(Relaxed) == of(PINNED, thread) {
+        if self.word.load(Acquire) == of(PINNED, thread) {
             self.word.store(of(HELD, thread), Relaxed);
         } else {
             match self.hold(LOOSE, thread) {

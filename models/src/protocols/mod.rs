@@ -7,6 +7,7 @@
 mod channel_model;
 mod deadline_model;
 mod descriptor;
+mod goroutine_model;
 mod inbox_model;
 mod park_model;
 mod short_read_model;
@@ -26,6 +27,7 @@ static FILES: &[&[Model]] = &[
     waiter_model::MODELS,
     sync_model::MODELS,
     channel_model::MODELS,
+    goroutine_model::MODELS,
 ];
 
 /// Every model, in the order in which they are shown.

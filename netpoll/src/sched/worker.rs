@@ -184,7 +184,14 @@ impl<P: Platform> Shared<P> {
                 g.set_status(Status::Running, self.kernel.clock());
                 return;
             }
-            worker.parker.park_timeout(IN_PLACE_NS);
+            // Asleep, but in no idle set: who pushes into the inbox wakes it at once (F3, F4), and nobody
+            // chooses it for other work.
+            worker.state.fall_asleep();
+            worker.state.look_again();
+            if worker.inbox.is_empty() {
+                worker.parker.park_timeout(IN_PLACE_NS);
+            }
+            worker.state.wake();
         }
     }
 }

@@ -35,6 +35,9 @@ use crate::platform::probe;
 /// When the model has no plan for this checker.
 pub fn run(model: &Model, checker: Checker, profile: Profile) -> Result<Certificate, Failed> {
     panics::install_hook();
+    // A worker asks for the same and finds it done: else each execution would map a signal stack. Where
+    // it fails, an overflow is reported without the goroutine's name, as in production.
+    let _overflow_guard = netpoll::goroutine::install_for_thread();
     let bend = bend_of_environment()?;
     probe::bend(bend.clone());
     let start = std::time::Instant::now();

@@ -40,7 +40,7 @@ models! {
     /// A wait group and a condition variable wake goroutines on other workers.
     goroutines_wait_for_each_other { shuttle: [Pct, Random, Urw] }
     /// A goroutine that parks while it unwinds is woken.
-    park_while_unwinding { loom: Bound::preemptions(2).capped(10_000), shuttle: [Pct, Random, Urw] }
+    park_while_unwinding { loom: Bound::preemptions(2), shuttle: [Pct, Random, Urw] }
 }
 
 /// The stacks of goroutines here: they call checkers, who format panics.

@@ -10,6 +10,7 @@ mod descriptor;
 mod goroutine_model;
 mod inbox_model;
 mod park_model;
+mod runtime_model;
 mod short_read_model;
 mod sleep_model;
 mod sync_model;
@@ -28,6 +29,7 @@ static FILES: &[&[Model]] = &[
     sync_model::MODELS,
     channel_model::MODELS,
     goroutine_model::MODELS,
+    runtime_model::MODELS,
 ];
 
 /// Every model, in the order in which they are shown.

@@ -30,14 +30,22 @@ impl<P: Platform> Shared<P> {
             shared.run_worker(index);
         });
         // It counts before it runs: who counts sleepers must not see more than there are workers.
-        self.sched.lock().started = index as usize + 1;
+        let stopped = {
+            let mut sched = self.sched.lock();
+            sched.started = index as usize + 1;
+            // In a stopped world it stands still first thing, as those did that were counted.
+            sched.running += usize::from(sched.stopped);
+            sched.stopped
+        };
         match P::spawn(format!("netpoll-w{index}"), body) {
             Ok(thread) => {
                 self.threads.lock().push(thread);
                 Ok(())
             }
             Err(error) => {
-                self.sched.lock().started = index as usize;
+                let mut sched = self.sched.lock();
+                sched.started = index as usize;
+                sched.running -= usize::from(stopped);
                 Err(error)
             }
         }

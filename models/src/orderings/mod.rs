@@ -40,6 +40,13 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 pub use scan::{SKIPPED, ScanError, scan};
 
+/// The ordering with this name.
+#[must_use]
+pub fn named(name: &str) -> Option<Ordering> {
+    let mut all = [Relaxed, Acquire, Release, AcqRel, SeqCst].into_iter();
+    all.find(|order| format!("{order:?}") == name)
+}
+
 /// What an access does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {

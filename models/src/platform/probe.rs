@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::str::FromStr;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{self, Relaxed};
 
 use netpoll::platform::{Atomic, Platform, Primitives};
 use netpoll_sim::kernel::Simulated;
@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Checker, CheckerHost};
 use crate::coverage::{self, Machine};
+use crate::orderings;
 
 /// Where the runtime's sources are, in the paths that the compiler puts into locations.
 const ROOT: &str = "netpoll/src/";
@@ -80,19 +81,13 @@ impl FromStr for Bend {
             let line = parts.next()?.parse().ok()?;
             let file = parts.next()?.to_string();
             let names = orderings.split(',').filter(|name| !name.is_empty());
-            let orderings = names.map(ordering).collect::<Option<_>>()?;
+            let orderings = names.map(orderings::named).collect::<Option<_>>()?;
             Some(Bend { place: Place { file, line, column }, orderings })
         };
         parse().ok_or_else(|| {
             format!("`{text}` is not a place and orderings such as `poll/slot.rs:131:24=Relaxed`")
         })
     }
-}
-
-fn ordering(name: &str) -> Option<Ordering> {
-    [Relaxed, Acquire, Release, AcqRel, SeqCst]
-        .into_iter()
-        .find(|order| format!("{order:?}") == name)
 }
 
 /// Places as the compiler gives them: file, line, column.
@@ -138,7 +133,7 @@ pub fn take_places() -> Vec<Place> {
 
 /// The orderings to use here: those that are written, or the bent ones.
 #[inline]
-fn orderings<const N: usize>(
+fn orderings_here<const N: usize>(
     at: &'static Location<'static>,
     written: [Ordering; N],
 ) -> [Ordering; N] {
@@ -232,18 +227,18 @@ macro_rules! atomic {
             }
             #[track_caller]
             fn load(&self, order: Ordering) -> $value {
-                let [order] = orderings(Location::caller(), [order]);
+                let [order] = orderings_here(Location::caller(), [order]);
                 self.inner.load(order)
             }
             #[track_caller]
             fn store(&self, value: $value, order: Ordering) {
-                let [order] = orderings(Location::caller(), [order]);
+                let [order] = orderings_here(Location::caller(), [order]);
                 self.inner.store(value, order);
                 self.wrote(value as u64);
             }
             #[track_caller]
             fn swap(&self, value: $value, order: Ordering) -> $value {
-                let [order] = orderings(Location::caller(), [order]);
+                let [order] = orderings_here(Location::caller(), [order]);
                 let before = self.inner.swap(value, order);
                 self.wrote(value as u64);
                 before
@@ -256,7 +251,7 @@ macro_rules! atomic {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$value, $value> {
-                let [success, failure] = orderings(Location::caller(), [success, failure]);
+                let [success, failure] = orderings_here(Location::caller(), [success, failure]);
                 let result = self.inner.compare_exchange(current, new, success, failure);
                 match result {
                     Ok(_) => self.wrote(new as u64),
@@ -266,14 +261,14 @@ macro_rules! atomic {
             }
             #[track_caller]
             fn fetch_add(&self, value: $value, order: Ordering) -> $value {
-                let [order] = orderings(Location::caller(), [order]);
+                let [order] = orderings_here(Location::caller(), [order]);
                 let before = self.inner.fetch_add(value, order);
                 self.wrote(before.wrapping_add(value) as u64);
                 before
             }
             #[track_caller]
             fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
-                let [order] = orderings(Location::caller(), [order]);
+                let [order] = orderings_here(Location::caller(), [order]);
                 let before = self.inner.fetch_sub(value, order);
                 self.wrote(before.wrapping_sub(value) as u64);
                 before

@@ -38,9 +38,18 @@ models! {
     /// The same while time passes and sysmon polls.
     connection_echo_with_time { shuttle: [Pct, Random, Urw], kernel: Faulty, timed_waits: 1_000 }
     /// A close releases who reads and who accepts.
-    connection_close_against_read { shuttle: [Pct, Random, Urw], kernel: Faulty }
+    connection_close_against_read {
+        loom: Bound::preemptions(2).capped(3_000),
+        shuttle: [Pct, Random, Urw],
+        kernel: Faulty
+    }
     /// A read whose deadline passes returns; one that is given more time has its bytes.
-    connection_deadline { shuttle: [Pct, Random, Urw], kernel: Faulty, timed_waits: 1_000 }
+    connection_deadline {
+        loom: Bound::preemptions(2).capped(3_000),
+        shuttle: [Pct, Random, Urw],
+        kernel: Faulty,
+        timed_waits: 1_000
+    }
     /// A shutdown ends every thread, whatever is parked, runnable or not started yet.
     shutdown_with_everything_in_flight { shuttle: [Pct, Random, Urw], kernel: Faulty }
     /// The same while time passes.

@@ -8,8 +8,10 @@ mod deadline_model;
 mod descriptor;
 mod inbox_model;
 mod park_model;
+mod scheduler;
 mod short_read_model;
 mod sleep_model;
+mod sleep_timer_model;
 
 use crate::check::Model;
 
@@ -20,6 +22,7 @@ static FILES: &[&[Model]] = &[
     short_read_model::MODELS,
     inbox_model::MODELS,
     sleep_model::MODELS,
+    sleep_timer_model::MODELS,
 ];
 
 /// Every model, in the order in which they are shown.

@@ -30,17 +30,22 @@ impl<P: Platform> Shared<P> {
             shared.run_worker(index);
         });
         // It counts before it runs: who counts sleepers must not see more than there are workers.
-        self.sched.lock().started = index as usize + 1;
+        self.set_started(index as usize + 1);
         match P::spawn(format!("netpoll-w{index}"), body) {
             Ok(thread) => {
                 self.threads.lock().push(thread);
                 Ok(())
             }
             Err(error) => {
-                self.sched.lock().started = index as usize;
+                self.set_started(index as usize);
                 Err(error)
             }
         }
+    }
+
+    /// Workers below this number have a thread. Public for the models, whose threads are workers.
+    pub fn set_started(&self, count: usize) {
+        self.sched.lock().started = count;
     }
 
     /// Ends all threads. Workers end when the goroutine that they run parks or ends; what is parked

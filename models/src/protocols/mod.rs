@@ -8,10 +8,16 @@ mod deadline_model;
 mod descriptor;
 mod inbox_model;
 mod park_model;
+mod poller_model;
+mod run_queue_model;
 mod scheduler;
 mod short_read_model;
+mod shutdown_model;
 mod sleep_model;
 mod sleep_timer_model;
+mod ticket_model;
+mod timer_model;
+mod world_model;
 
 use crate::check::Model;
 
@@ -23,6 +29,12 @@ static FILES: &[&[Model]] = &[
     inbox_model::MODELS,
     sleep_model::MODELS,
     sleep_timer_model::MODELS,
+    poller_model::MODELS,
+    run_queue_model::MODELS,
+    ticket_model::MODELS,
+    timer_model::MODELS,
+    shutdown_model::MODELS,
+    world_model::MODELS,
 ];
 
 /// Every model, in the order in which they are shown.

@@ -25,8 +25,13 @@ pub(super) struct Runtime<P: Checked>(Arc<Shared<P>>);
 
 /// A runtime with this many workers.
 pub(super) fn runtime<P: Checked>(workers: usize) -> Runtime<P> {
-    let settings = Settings { workers, workers_max: workers, stack_size: 64 * 1024, pool_max: 1 };
-    let shared = Shared::new(P::kernel(workers), settings);
+    runtime_of(workers, workers)
+}
+
+/// A runtime with this many active workers, and up to so many in all that are retired.
+pub(super) fn runtime_of<P: Checked>(workers: usize, workers_max: usize) -> Runtime<P> {
+    let settings = Settings { workers, workers_max, stack_size: 64 * 1024, pool_max: 1 };
+    let shared = Shared::new(P::kernel(workers_max), settings);
     Runtime(shared.expect("the simulated kernel refuses no runtime"))
 }
 

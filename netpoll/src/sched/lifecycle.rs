@@ -67,14 +67,18 @@ impl<P: Platform> Shared<P> {
         }
     }
 
-    /// Drops the goroutines that never ran; whoever waits for one of them learns it.
+    /// Drops the goroutines that never ran; whoever waits for one of them learns it. No worker has a
+    /// thread any more.
     fn drop_unstarted(&self) {
-        let mut unstarted: Vec<u32> = self.sched.lock().global.drain(..).collect();
+        self.drop_global();
         for worker in &self.workers {
-            unstarted.extend(worker.runq.drain());
+            worker.runq.drain().into_iter().for_each(|g| self.end_g(g));
         }
-        for g in unstarted {
-            self.end_g(g);
-        }
+    }
+
+    /// Drops the goroutines in the global queue of a runtime that is shut down.
+    pub(super) fn drop_global(&self) {
+        let unstarted = std::mem::take(&mut self.sched.lock().global);
+        unstarted.into_iter().for_each(|g| self.end_g(g));
     }
 }

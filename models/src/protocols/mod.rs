@@ -10,11 +10,19 @@ mod descriptor;
 mod goroutine_model;
 mod inbox_model;
 mod park_model;
+mod poller_model;
+mod run_queue_model;
 mod runtime_model;
+mod scheduler;
 mod short_read_model;
+mod shutdown_model;
 mod sleep_model;
+mod sleep_timer_model;
 mod sync_model;
+mod ticket_model;
+mod timer_model;
 mod waiter_model;
+mod world_model;
 
 use crate::check::Model;
 
@@ -23,9 +31,16 @@ static FILES: &[&[Model]] = &[
     park_model::MODELS,
     deadline_model::MODELS,
     short_read_model::MODELS,
-    inbox_model::MODELS,
-    sleep_model::MODELS,
+    ticket_model::MODELS,
     waiter_model::MODELS,
+    inbox_model::MODELS,
+    run_queue_model::MODELS,
+    timer_model::MODELS,
+    sleep_model::MODELS,
+    sleep_timer_model::MODELS,
+    poller_model::MODELS,
+    world_model::MODELS,
+    shutdown_model::MODELS,
     sync_model::MODELS,
     channel_model::MODELS,
     goroutine_model::MODELS,

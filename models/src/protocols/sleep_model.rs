@@ -1,36 +1,43 @@
-//! A worker that goes to sleep, against work that is submitted meanwhile.
+//! A worker that goes to sleep, against work that is published meanwhile.
 //!
-//! The interleavings hunted:
+//! The interleavings hunted are all of one kind: the worker looks at a source of work and finds nothing;
+//! somebody publishes work there, sees nobody who sleeps, leaves; the worker sleeps beside the work, for
+//! ever (L1, L10). "`Asleep`, enter the idle set, stop spinning, F3, look" against "publish, F4, look for
+//! sleepers" prevents it (O8). The sources:
 //!
-//! * against a goroutine that is submitted: the worker sees the global queue empty; a submitter pushes,
-//!   sees no idle worker, leaves; the worker sleeps beside a runnable goroutine, for ever (L10). "Enter the
-//!   idle set, F3, look" against "push, F4, look for sleepers" prevents it (O8).
-//! * against a timer that is armed earlier than the one the final poller sleeps for: the armer sees
-//!   nobody polling, the poller does not see the timer (L8). F5 and F6 prevent it (O5).
+//! * the global queue, which its lock guards as well;
+//! * another worker's run queue. The worker spins until it sleeps, and the submitter that sees a spinner
+//!   wakes nobody: who stops spinning after the last look instead of before it loses the goroutine (B44);
+//! * the inbox, for a goroutine that has been parked;
+//! * the poller: an event for a goroutine that is parked in a slot; and a thread that begins to wait for
+//!   one while no worker has a reason to poll, or while the one that polled comes back.
 //!
-//! The worker is the production loop, `Loop::find_runnable`, on the model's main thread.
-
-use std::sync::Arc;
+//! The worker is the production loop, `Loop::find_runnable`, on the model's main thread. Timers are in
+//! `sleep_timer_model.rs`.
 
 use netpoll::platform::Kernel;
-use netpoll::sched::g::G;
-use netpoll::sched::shared::{Settings, Shared};
-use netpoll::sched::timers::Job;
 
+use super::scheduler::{Parked, Reader, SOON_NS, runtime};
 use crate::check::{Bound, models};
 use crate::platform::{Checked, join};
 
 models! {
     /// A goroutine that is submitted never misses a worker that goes to sleep.
-    sleep_against_inject { loom: Bound::preemptions(3), shuttle: [Pct, Urw], kernel: Scripted }
-    /// A timer that is armed earlier never leaves the final poller asleep beyond it.
-    sleep_against_earlier_timer { loom: Bound::preemptions(3), shuttle: [Pct, Urw], kernel: Scripted }
-}
-
-/// A runtime without threads: the model's threads play the workers.
-pub(super) fn runtime<P: Checked>(workers: usize) -> Arc<Shared<P>> {
-    let settings = Settings { workers, workers_max: workers, stack_size: 64 * 1024, pool_max: 1 };
-    Shared::new(P::kernel(workers), settings).expect("the simulated kernel refuses no runtime")
+    sleep_against_inject { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    /// A goroutine in another worker's queue never misses the spinning worker that gives up.
+    sleep_against_run_queue { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    /// A parked goroutine that is made runnable never misses its worker that goes to sleep.
+    sleep_against_wake { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    /// An event never misses the worker that goes into the final poll.
+    sleep_against_event { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    /// A thread that waits for an event is polled for.
+    sleep_against_waiting_thread {
+        loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted
+    }
+    /// A thread that sees the final poll, which ends at that moment, is polled for nevertheless.
+    sleep_against_waiting_thread_at_the_end_of_a_poll {
+        loom: Bound::preemptions(3), shuttle: [Pct, Urw], kernel: Scripted, timed_waits: 1
+    }
 }
 
 fn sleep_against_inject<P: Checked>() {
@@ -44,22 +51,80 @@ fn sleep_against_inject<P: Checked>() {
     join([submitter]);
 }
 
-fn sleep_against_earlier_timer<P: Checked>() {
-    let shared = runtime::<P>(1);
+fn sleep_against_run_queue<P: Checked>() {
+    let shared = runtime::<P>(2);
     let g = shared.allocate_g();
-    let sleeper: &G<P> = shared.gs.get(g);
-    netpoll::platform::Atomic::store(&sleeper.home, 0, std::sync::atomic::Ordering::Relaxed);
-    let ticket = sleeper.ticket.open();
-    assert!(sleeper.ticket.commit(ticket));
-    let now = shared.kernel.clock();
-    let other = shared.allocate_g();
-    shared.arm_timer(now + 1_000_000_000, Job::Wake { g: other, ticket: 0 });
-    let armer = {
+    let submitter = {
         let shared = shared.clone();
+        P::thread(move || shared.submit_at(Some(&shared.workers[1]), g))
+    };
+    let mut thief = shared.worker_loop(0);
+    assert_eq!(thief.find_runnable(), Some(g));
+    join([submitter]);
+    thief.found_work();
+    assert_eq!(shared.spinning(), 0, "S24: nobody spins");
+}
+
+fn sleep_against_wake<P: Checked>() {
+    let shared = runtime::<P>(1);
+    let parked = Parked::at(&shared, 0);
+    let waker = {
+        let shared = shared.clone();
+        P::thread(move || shared.run_job(None, parked.wake()))
+    };
+    assert_eq!(shared.worker_loop(0).find_runnable(), Some(parked.g));
+    join([waker]);
+}
+
+fn sleep_against_event<P: Checked>() {
+    let shared = runtime::<P>(1);
+    let reader = Reader::at(&shared, 0);
+    assert!(reader.park(), "nothing is to be read yet");
+    let kernel = {
+        let reader = reader.clone();
+        P::thread(move || reader.make_ready())
+    };
+    assert_eq!(shared.worker_loop(0).find_runnable(), Some(reader.g));
+    join([kernel]);
+    assert_eq!(shared.netpoll.waiters(), 0, "S17: nobody waits any more");
+}
+
+/// `File::park_by_proxy`: the goroutine stands for the thread, and is found where it would be run.
+fn wait_on_a_thread<P: Checked>(reader: &Reader<P>) {
+    if reader.park() {
+        reader.shared.ensure_poller();
+    } else {
+        reader.shared.make_runnable(None, reader.g);
+    }
+}
+
+fn sleep_against_waiting_thread<P: Checked>() {
+    let shared = runtime::<P>(1);
+    let reader = Reader::at(&shared, 0);
+    let thread = {
+        let reader = reader.clone();
         P::thread(move || {
-            shared.arm_timer(now, Job::Wake { g, ticket });
+            reader.make_ready();
+            wait_on_a_thread(&reader);
         })
     };
-    assert_eq!(shared.worker_loop(0).find_runnable(), Some(g));
-    join([armer]);
+    assert_eq!(shared.worker_loop(0).find_runnable(), Some(reader.g));
+    join([thread]);
+    assert_eq!(shared.netpoll.waiters(), 0, "S17: nobody waits any more");
+}
+
+fn sleep_against_waiting_thread_at_the_end_of_a_poll<P: Checked>() {
+    let shared = runtime::<P>(1);
+    let reader = Reader::at(&shared, 0);
+    let nobody = Parked::at(&shared, 0);
+    shared.arm_timer(shared.kernel.clock() + SOON_NS, nobody.nothing());
+    let thread = {
+        let reader = reader.clone();
+        P::thread(move || {
+            wait_on_a_thread(&reader);
+            reader.make_ready();
+        })
+    };
+    assert_eq!(shared.worker_loop(0).find_runnable(), Some(reader.g));
+    join([thread]);
 }

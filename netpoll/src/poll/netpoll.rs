@@ -16,9 +16,12 @@
 //!
 //! # Ordering
 //!
-//! * O5: the final poller writes `last_poll := 0` and `poll_until`, passes the fence of the sleep
-//!   protocol and reads all timers; who arms a timer writes it, passes the fence in
-//!   [`Netpoll::sleeper_for`] and reads both words. One of them sees the other.
+//! * O5: the final poller looks at all timers after F3, claims, says in `poll_until` when it comes back
+//!   and sleeps by just that. Who arms a timer passes F4 in [`Netpoll::sleeper_for`] and reads
+//!   `last_poll`, then `poll_until`. Nobody in the final poll: it wakes a sleeper by the rule of
+//!   `sched/idle.rs`, so it or the look after F3 saw the other. A time to come back by that is not too
+//!   late: the poller comes back by then, takes the word back, and looks again after F3. Had that F3
+//!   come before F4, the armer would not have read the word as it was; so the look sees the timer.
 //! * O6: on return `poll_until := 0` comes before `last_poll := now`, and a waker reads them in the
 //!   opposite order and takes 0 for "break": the stale window causes a futile break, never a lost one.
 
@@ -214,7 +217,7 @@ impl<P: Platform> Netpoll<P> {
 
     /// What has to be done for a timer at `when` that is the earliest of its worker (L8).
     pub fn sleeper_for(&self, when: u64) -> Sleeper {
-        // F5 (O5): the timer is visible before the poller's words are read.
+        // F4, partner of F3 in `look_again` (O5): the timer is visible before the poller's words are read.
         P::fence(SeqCst);
         if !self.is_polled() {
             return Sleeper::Nobody;

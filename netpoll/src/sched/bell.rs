@@ -6,25 +6,30 @@ use crate::platform::{Atomic, Park, Primitives};
 
 /// A parker's token and the flag it stands for: what a thread that is no worker sleeps on.
 #[derive(Debug)]
-pub(crate) struct Bell<P: Primitives> {
+pub struct Bell<P: Primitives> {
     rung: P::AtomicU32,
     parker: P::Parker,
 }
 
 impl<P: Primitives> Bell<P> {
     /// Not rung.
-    pub(crate) fn new() -> Bell<P> {
+    pub fn new() -> Bell<P> {
         Bell { rung: P::AtomicU32::new(0), parker: P::Parker::new() }
     }
 
     /// Wakes the thread that waits, or the next one that will.
-    pub(crate) fn ring(&self) {
+    pub fn ring(&self) {
         self.rung.swap(1, AcqRel);
         self.parker.unpark();
     }
 
+    /// Forgets that it was rung.
+    pub fn silence(&self) {
+        self.rung.swap(0, AcqRel);
+    }
+
     /// Sleeps until it is rung.
-    pub(crate) fn wait(&self) {
+    pub fn wait(&self) {
         while self.rung.swap(0, AcqRel) == 0 {
             self.parker.park();
         }
@@ -32,11 +37,17 @@ impl<P: Primitives> Bell<P> {
 
     /// Sleeps until it is rung or `ns` nanoseconds have passed; false when it was not rung. May return
     /// false early.
-    pub(super) fn wait_for(&self, ns: u64) -> bool {
+    pub fn wait_for(&self, ns: u64) -> bool {
         if self.rung.swap(0, AcqRel) != 0 {
             return true;
         }
         self.parker.park_timeout(ns);
         self.rung.swap(0, AcqRel) != 0
+    }
+}
+
+impl<P: Primitives> Default for Bell<P> {
+    fn default() -> Bell<P> {
+        Bell::new()
     }
 }

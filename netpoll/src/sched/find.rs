@@ -5,7 +5,7 @@
 //! resort of one sleeper is to block in the kernel's poll (the *final poll*); the others sleep on
 //! their parkers.
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::shared::Shared;
 use super::timers::NEVER;
@@ -267,8 +267,8 @@ impl<P: Platform> Loop<'_, P> {
         if was_spinning {
             shared.stop_spinning();
         }
-        // F3, partner of F4 in `idle.rs` and of F5 in `netpoll.rs`: from here on a submitter sees that
-        // this worker sleeps, or this worker sees what was submitted.
+        // F3, partner of F4 in `idle.rs` and in `netpoll.rs`: from here on a submitter sees that this
+        // worker sleeps, or this worker sees what was submitted.
         worker.state.look_again();
         if was_spinning && !active && shared.work_for_any() {
             // Retired while it spun: somebody else has to do the search that submitters relied on.
@@ -303,11 +303,8 @@ impl<P: Platform> Loop<'_, P> {
         let netpoll = &shared.netpoll;
         let until = shared.earliest_timer();
         if (netpoll.any_waiters() || until != NEVER) && netpoll.try_begin_final() {
-            netpoll.set_poll_until((until != NEVER).then_some(until));
-            // F6, partner of F5 in `netpoll.rs` (O5): who armed a timer after this look at the timers
-            // sees the final poll and breaks it; this look sees every timer armed before.
-            P::fence(SeqCst);
-            let until = shared.earliest_timer();
+            // What it says is what it sleeps by, from one look at the timers: whoever reads it relies on
+            // it (O5). A second look here, after the claim, would need a second word.
             netpoll.set_poll_until((until != NEVER).then_some(until));
             let now = shared.kernel.clock();
             if worker.state.go_polling() {

@@ -12,7 +12,7 @@
 //! | `PROXY` | nobody: it stands in a slot for a thread or for a goroutine of another runtime |
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::ticket::Ticket;
 use crate::goroutine::FiberCell;
@@ -115,8 +115,6 @@ pub struct G<P: Platform> {
     id: AtomicU64,
     status: AtomicU64,
     since: AtomicU64,
-    /// Operations since it last gave up its worker: the budget of `yield_if_spent`.
-    pub spent: AtomicU32,
 }
 
 impl<P: Platform> std::fmt::Debug for G<P> {
@@ -143,7 +141,6 @@ impl<P: Platform> G<P> {
             id: AtomicU64::new(0),
             status: AtomicU64::new(0),
             since: AtomicU64::new(0),
-            spent: AtomicU32::new(0),
         }
     }
 
@@ -152,7 +149,6 @@ impl<P: Platform> G<P> {
         self.id.store(id, Relaxed);
         *self.name.lock() = name;
         self.home.store(home, Relaxed);
-        self.spent.store(0, Relaxed);
     }
 
     /// The number that people know it by.

@@ -240,6 +240,11 @@ impl<P: Platform> Shared<P> {
         }
     }
 
+    /// Workers that look for work at others', and submitters that choose one: for checkers.
+    pub fn spinning(&self) -> u32 {
+        self.spinning.load(Relaxed)
+    }
+
     /// A worker has begun to look for work at others'.
     pub(super) fn start_spinning(&self) {
         self.spinning.fetch_add(1, AcqRel);

@@ -30,6 +30,10 @@ impl<P: Platform> RuntimeOps for Shared<P> {
         }
         let g = self.make_g(task, NOWHERE)?;
         self.submit(g);
+        if self.is_shut_down() {
+            // The shutdown may have emptied the global queue before. Then its lock has shown us the flag.
+            self.drop_global();
+        }
         Ok(())
     }
 

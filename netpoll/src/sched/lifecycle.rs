@@ -51,6 +51,11 @@ impl<P: Platform> Shared<P> {
         }
     }
 
+    /// Workers below this number have a thread. Public for the models, whose threads are workers.
+    pub fn set_started(&self, count: usize) {
+        self.sched.lock().started = count;
+    }
+
     /// Ends all threads. Workers end when the goroutine that they run parks or ends; what is parked
     /// stays where it is and is never unwound.
     pub fn shut_down(&self) {
@@ -70,14 +75,18 @@ impl<P: Platform> Shared<P> {
         }
     }
 
-    /// Drops the goroutines that never ran; whoever waits for one of them learns it.
+    /// Drops the goroutines that never ran; whoever waits for one of them learns it. No worker has a
+    /// thread any more.
     fn drop_unstarted(&self) {
-        let mut unstarted: Vec<u32> = self.sched.lock().global.drain(..).collect();
+        self.drop_global();
         for worker in &self.workers {
-            unstarted.extend(worker.runq.drain());
+            worker.runq.drain().into_iter().for_each(|g| self.end_g(g));
         }
-        for g in unstarted {
-            self.end_g(g);
-        }
+    }
+
+    /// Drops the goroutines in the global queue of a runtime that is shut down.
+    pub(super) fn drop_global(&self) {
+        let unstarted = std::mem::take(&mut self.sched.lock().global);
+        unstarted.into_iter().for_each(|g| self.end_g(g));
     }
 }

@@ -15,7 +15,7 @@
 //! * [`pool`] — threads for calls that block; `lifecycle` — starting and ending all threads; `late` —
 //!   what the face asks, behind a virtual call; `bell` — what threads other than workers sleep on.
 
-pub(crate) mod bell;
+pub mod bell;
 pub mod find;
 pub mod g;
 pub mod idle;

@@ -209,7 +209,12 @@ impl<P: Platform> Shared<P> {
 
     /// Puts an unstarted goroutine where some worker will find it.
     pub fn submit(&self, g: u32) {
-        match self.here() {
+        self.submit_at(self.here(), g);
+    }
+
+    /// As [`submit`](Shared::submit), by a caller on the thread of worker `here`.
+    pub fn submit_at(&self, here: Option<&Worker<P>>, g: u32) {
+        match here {
             Some(worker) if self.is_active(worker.index) => {
                 let overflow = worker.runq.push_next(g);
                 self.push_global(overflow);

@@ -63,8 +63,6 @@ impl<P: Platform> Shared<P> {
     pub fn run_sysmon(&self) {
         let mut fruitless = 0;
         let mut pause = PAUSE_NS_MIN;
-        let mut ready = Vec::new();
-        let mut due = Vec::new();
         while !self.is_shut_down() {
             pause = pause_ns(fruitless, pause);
             self.sysmon.bell.wait_for(pause);
@@ -77,28 +75,33 @@ impl<P: Platform> Shared<P> {
                 (fruitless, pause) = (PATIENCE, PAUSE_NS_MIN);
                 continue;
             }
-            let now = self.kernel.clock();
-            let neglected = now.saturating_sub(NEGLECT_NS);
-            let mut fruit = false;
-            if self.netpoll.try_begin_overdue(neglected, now) {
-                self.netpoll.poll(&self.kernel, Delay::None, &mut ready);
-                fruit |= !ready.is_empty();
-                self.inject(None, &mut ready);
-            }
-            fruit |= self.run_neglected_timers(neglected, &mut due);
+            let fruit = self.look_after(self.kernel.clock());
             fruitless = if fruit { 0 } else { fruitless.saturating_add(1) };
         }
     }
 
-    fn run_neglected_timers(&self, neglected: u64, due: &mut Vec<super::timers::Job>) -> bool {
+    /// One round at the time `now`: does what has been neglected. False when nothing had been.
+    pub fn look_after(&self, now: u64) -> bool {
+        let neglected = now.saturating_sub(NEGLECT_NS);
+        let mut ready = Vec::new();
+        if self.netpoll.try_begin_overdue(neglected, now) {
+            self.netpoll.poll(&self.kernel, Delay::None, &mut ready);
+        }
+        let polled = !ready.is_empty();
+        self.inject(None, &mut ready);
+        self.run_neglected_timers(neglected) || polled
+    }
+
+    fn run_neglected_timers(&self, neglected: u64) -> bool {
+        let mut due = Vec::new();
         for worker in &self.workers {
             let earliest = worker.timers.earliest();
             if earliest != NEVER && earliest < neglected {
-                worker.timers.take_due(neglected, due);
+                worker.timers.take_due(neglected, &mut due);
             }
         }
         let any = !due.is_empty();
-        for job in due.drain(..) {
+        for job in due {
             self.run_job(None, job);
         }
         any

@@ -167,12 +167,6 @@ impl<P: Primitives> Ticket<P> {
         }
     }
 
-    /// Whether the park has ended, for a thread that waits for it.
-    pub fn has_ended(&self, ticket: u64) -> bool {
-        let word = self.load();
-        word.ticket != ticket || !matches!(word.state, State::Open | State::Parked)
-    }
-
     /// The owner, running again, learns how its park ended.
     ///
     /// # Panics

@@ -135,7 +135,7 @@ impl<P: Platform> Shared<P> {
 
     /// Parks goroutine `index` as it asked for, when it no longer runs. False when its park has ended
     /// already: it must run on.
-    pub(super) fn commit_park(&self, index: u32, commit: Commit, now: u64) -> bool {
+    pub fn commit_park(&self, index: u32, commit: Commit, now: u64) -> bool {
         let g = self.gs.get(index);
         let parking = |why| {
             g.set_status(Status::Waiting(why), now);

@@ -159,7 +159,7 @@ impl<P: Platform> Shared<P> {
             sched.standing.fill(false);
         }
         // A bell that the last worker rang after our patience had ended is for nobody.
-        self.world.bell.wait_for(0);
+        self.world.bell.silence();
         for worker in &self.workers {
             worker.parker.unpark();
         }

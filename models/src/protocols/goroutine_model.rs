@@ -26,21 +26,49 @@ use crate::platform::{Checked, Checker};
 
 models! {
     /// On one worker a join has the results of two goroutines.
-    join_on_one_worker { loom: Bound::preemptions(3), shuttle: [Pct, Random, Urw] }
+    join_on_one_worker {
+        loom: Bound::preemptions(3),
+        shuttle: [Pct, Random, Urw],
+        kernel: Scripted
+    }
     /// On two workers too, wherever they run.
-    join_across_workers { loom: Bound::preemptions(2).capped(10_000), shuttle: [Pct, Random, Urw] }
+    join_across_workers {
+        loom: Bound::preemptions(2).capped(10_000),
+        shuttle: [Pct, Random, Urw],
+        kernel: Scripted
+    }
     /// A goroutine that parks is resumed by the thread on which it took its first step.
-    stolen_goroutine_stays { loom: Bound::preemptions(2).capped(5_000), shuttle: [Pct, Random, Urw] }
+    stolen_goroutine_stays {
+        loom: Bound::preemptions(2).capped(5_000),
+        shuttle: [Pct, Random, Urw],
+        kernel: Scripted
+    }
     /// A panic reaches the join, and the worker and the locks live on.
-    panic_reaches_join { loom: Bound::preemptions(2).capped(5_000), shuttle: [Pct, Random, Urw] }
+    panic_reaches_join {
+        loom: Bound::preemptions(2).capped(5_000),
+        shuttle: [Pct, Random, Urw],
+        kernel: Scripted
+    }
     /// A rendezvous between goroutines hands over each value once, in order, and then its end.
-    goroutines_share_channel { loom: Bound::preemptions(2).capped(5_000), shuttle: [Pct, Random, Urw] }
+    goroutines_share_channel {
+        loom: Bound::preemptions(2).capped(5_000),
+        shuttle: [Pct, Random, Urw],
+        kernel: Scripted
+    }
     /// Goroutines that park for a mutex lose no increment.
-    goroutines_share_mutex { loom: Bound::preemptions(2).capped(5_000), shuttle: [Pct, Random, Urw] }
+    goroutines_share_mutex {
+        loom: Bound::preemptions(2).capped(5_000),
+        shuttle: [Pct, Random, Urw],
+        kernel: Scripted
+    }
     /// A wait group and a condition variable wake goroutines on other workers.
-    goroutines_wait_for_each_other { shuttle: [Pct, Random, Urw] }
+    goroutines_wait_for_each_other { shuttle: [Pct, Random, Urw], kernel: Scripted }
     /// A goroutine that parks while it unwinds is woken.
-    park_while_unwinding { loom: Bound::preemptions(2), shuttle: [Pct, Random, Urw] }
+    park_while_unwinding {
+        loom: Bound::preemptions(2),
+        shuttle: [Pct, Random, Urw],
+        kernel: Scripted
+    }
 }
 
 /// The stacks of goroutines here: they call checkers, who format panics.

@@ -55,13 +55,21 @@ models! {
     /// The same while time passes.
     shutdown_with_time { shuttle: [Pct, Random, Urw], kernel: Faulty, timed_waits: 1_000 }
     /// A shutdown against a goroutine that is being woken.
-    shutdown_against_wake { loom: Bound::preemptions(2), shuttle: [Pct, Random, Urw] }
+    shutdown_against_wake {
+        loom: Bound::preemptions(2),
+        shuttle: [Pct, Random, Urw],
+        kernel: Scripted
+    }
     /// A dump stops every worker and shows each waiter, and the world goes on.
     dump_under_load { shuttle: [Pct, Random, Urw], kernel: Faulty }
     /// Workers come and go under goroutines that start others, and none is stranded.
-    set_workers_under_load { shuttle: [Pct, Random, Urw] }
+    set_workers_under_load { shuttle: [Pct, Random, Urw], kernel: Scripted }
     /// A blocking call returns to its goroutine, and parks on its thread like one.
-    blocking_call { loom: Bound::preemptions(2).capped(30_000), shuttle: [Pct, Random, Urw] }
+    blocking_call {
+        loom: Bound::preemptions(2).capped(30_000),
+        shuttle: [Pct, Random, Urw],
+        kernel: Scripted
+    }
 }
 
 fn listen() -> (TcpListener, SocketAddr) {

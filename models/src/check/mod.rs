@@ -43,8 +43,9 @@ pub fn run(model: &Model, checker: Checker, profile: Profile) -> Result<Certific
     // A worker asks for the same and finds it done: else each execution would map a signal stack. Where
     // it fails, an overflow is reported without the goroutine's name, as in production.
     let _overflow_guard = netpoll::goroutine::install_for_thread();
-    let bend = bend_of_environment()?;
-    probe::bend(bend.clone());
+    if let Some(bend) = bend_of_environment()? {
+        probe::bend(Some(bend));
+    }
     let start = std::time::Instant::now();
     let covered = match checker {
         Checker::Loom => loom::run(model, profile)?,

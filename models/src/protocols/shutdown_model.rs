@@ -33,6 +33,8 @@ models! {
     shutdown_against_spawn { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// A ring is not missed and brings along what happened before it.
     ring_against_wait { loom: Bound::UNBOUNDED, shuttle: [Pct, Dfs] }
+    /// A ring at the end of a timed wait brings along what happened before it.
+    ring_against_timed_wait { loom: Bound::UNBOUNDED, shuttle: [Pct, Dfs], timed_waits: 1 }
     /// Of two who ring, what both did is seen after both have.
     two_rings_against_wait { loom: Bound::preemptions(3), shuttle: [Pct, Urw] }
 }
@@ -124,6 +126,18 @@ fn ring_against_wait<P: Checked>() {
     };
     door.bell.wait();
     assert_eq!(door.parcels[0].load(Relaxed), 1, "what was done before the ring is seen");
+    join([postman]);
+}
+
+fn ring_against_timed_wait<P: Checked>() {
+    let door = Door::<P>::new();
+    let postman = {
+        let door = door.clone();
+        P::thread(move || door.deliver(0))
+    };
+    if door.bell.wait_for(1) {
+        assert_eq!(door.parcels[0].load(Relaxed), 1, "what was done before the ring is seen");
+    }
     join([postman]);
 }
 

@@ -30,9 +30,20 @@
 //! more: meanwhile another submitter may have seen the count and relied on it.
 //!
 //! While the world is stopped nobody leaves the set (`world.rs`).
+//!
+//! # Ordering
+//!
+//! O8: F3 and F4 are all the order there is. The state words, `idle_count`, `spinning` and, in the last
+//! look, the sources of work are accessed relaxed. If F4 is before F3, the look sees what was published
+//! before F4; if F3 is before F4, the submitter sees what was written before F3. What is seen to be
+//! there is then taken from its place, with the acquire or the lock of that place.
+//!
+//! A worker that was woken need not see the work at once: it sees it in its next last look at the
+//! latest. The waker's F4 is before its exchange to `Awake`, the worker's exchange to `Asleep` follows
+//! that one, and F3 follows this one: so F4 is before F3.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::shared::Shared;
 use super::worker::Worker;
@@ -80,15 +91,15 @@ impl<P: Platform> StateWord<P> {
 
     /// The state at this moment.
     pub fn load(&self) -> WorkerState {
-        WorkerState::decode(self.word.load(Acquire))
+        WorkerState::decode(self.word.load(Relaxed))
     }
 
     /// The worker is about to sleep. F3 follows.
     ///
-    /// An exchange, as every transition of this word: a late waker of the sleep before may have
-    /// exchanged it meanwhile, and what is read afterwards must not be older than this.
+    /// An exchange, as every transition of this word: it follows that of a late waker of the sleep
+    /// before, whose F4 is therefore before this F3 (O8).
     pub fn fall_asleep(&self) {
-        self.word.swap(WorkerState::Asleep as u32, AcqRel);
+        self.word.swap(WorkerState::Asleep as u32, Relaxed);
     }
 
     /// F3, partner of F4 in [`wake_after_publishing`](StateWord::wake_after_publishing): between falling
@@ -107,7 +118,7 @@ impl<P: Platform> StateWord<P> {
     /// The worker is about to block in the kernel instead. False when somebody woke it meanwhile.
     pub fn go_polling(&self) -> bool {
         let (from, to) = (WorkerState::Asleep as u32, WorkerState::Polling as u32);
-        self.word.compare_exchange(from, to, AcqRel, Acquire).is_ok()
+        self.word.compare_exchange(from, to, Relaxed, Relaxed).is_ok()
     }
 
     /// Somebody, or the worker itself, wakes it. Returns the state that this ended.
@@ -116,7 +127,7 @@ impl<P: Platform> StateWord<P> {
         if self.word.load(Relaxed) == WorkerState::Awake as u32 {
             return WorkerState::Awake;
         }
-        WorkerState::decode(self.word.swap(WorkerState::Awake as u32, AcqRel))
+        WorkerState::decode(self.word.swap(WorkerState::Awake as u32, Relaxed))
     }
 }
 
@@ -160,7 +171,7 @@ impl<P: Platform> Shared<P> {
         assert!(!sched.idle[index], "worker {worker} is in the idle set already");
         sched.idle[index] = true;
         sched.idle_count += 1;
-        self.idle_count.store(sched.idle_count as u32, Release);
+        self.idle_count.store(sched.idle_count as u32, Relaxed);
     }
 
     /// Takes a worker out of the idle set. True when it has been granted to spin.
@@ -169,7 +180,7 @@ impl<P: Platform> Shared<P> {
         assert!(sched.idle[index], "worker {worker} leaves the idle set and is not in it");
         sched.idle[index] = false;
         sched.idle_count -= 1;
-        self.idle_count.store(sched.idle_count as u32, Release);
+        self.idle_count.store(sched.idle_count as u32, Relaxed);
         std::mem::take(&mut sched.granted[index])
     }
 
@@ -200,7 +211,7 @@ impl<P: Platform> Shared<P> {
         if self.idle_count.load(Relaxed) == 0 || self.spinning.load(Relaxed) != 0 {
             return;
         }
-        if self.spinning.compare_exchange(0, 1, AcqRel, Relaxed).is_err() {
+        if self.spinning.compare_exchange(0, 1, Relaxed, Relaxed).is_err() {
             return;
         }
         let chosen = {
@@ -247,12 +258,12 @@ impl<P: Platform> Shared<P> {
 
     /// A worker has begun to look for work at others'.
     pub(super) fn start_spinning(&self) {
-        self.spinning.fetch_add(1, AcqRel);
+        self.spinning.fetch_add(1, Relaxed);
     }
 
     /// A worker stops looking (S24: the count is never negative).
     pub(super) fn stop_spinning(&self) {
-        let before = self.spinning.fetch_sub(1, AcqRel);
+        let before = self.spinning.fetch_sub(1, Relaxed);
         assert_ne!(before, 0, "S24: the count of spinning workers would be negative");
     }
 }

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use netpoll::ops::{RuntimeOps, Task};
-use netpoll::platform::{Atomic, Kernel};
+use netpoll::platform::Atomic;
 use netpoll::sched::bell::Bell;
 
-use super::scheduler::{Parked, Reader, SOON_NS, runtime};
+use super::scheduler::{Reader, runtime};
 use crate::check::{Bound, models};
 use crate::platform::{Checked, join};
 
@@ -26,9 +26,7 @@ models! {
     /// A worker that goes into the final poll never misses the shutdown.
     shutdown_against_final_poll { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// Sysmon never misses the shutdown.
-    shutdown_against_sysmon {
-        loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted, timed_waits: 1
-    }
+    shutdown_against_sysmon { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// A goroutine that is handed in meanwhile is refused or dropped.
     shutdown_against_spawn { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// A ring is not missed and brings along what happened before it.
@@ -63,8 +61,6 @@ fn shutdown_against_final_poll<P: Checked>() {
 
 fn shutdown_against_sysmon<P: Checked>() {
     let shared = runtime::<P>(1);
-    let nobody = Parked::at(&shared, 0);
-    shared.arm_timer(shared.kernel.clock() + SOON_NS, nobody.nothing());
     let sysmon = {
         let shared = shared.clone();
         P::thread(move || shared.run_sysmon())

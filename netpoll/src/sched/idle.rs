@@ -25,9 +25,10 @@
 //!
 //! The idle set itself is guarded by the scheduler's lock. A submitter chooses a worker from it and
 //! *grants* it the spinning that it has counted already; the worker takes the grant when it leaves the
-//! set. A worker says `Asleep` before it enters, so whoever is chosen is woken or on its way. When
-//! there was nobody to choose, `need_spinning` makes the next worker that wants to sleep search once
-//! more: meanwhile another submitter may have seen the count and relied on it.
+//! set. A worker says `Asleep` before it enters, so whoever is chosen is woken or on its way. There may
+//! be nobody to choose, and meanwhile another submitter may have seen the count and relied on it. But
+//! then every active worker is awake, and enters the set after the count went down, under the same lock:
+//! its F3 is after that submitter's F4, and it sees his work too. So Go's `needspinning` is not needed.
 //!
 //! While the world is stopped nobody leaves the set (`world.rs`).
 //!
@@ -148,8 +149,6 @@ pub struct Sched {
     pub idle_count: usize,
     /// Per worker: whether a submitter chose it to spin; it has been counted as spinning.
     pub granted: Vec<bool>,
-    /// A submitter found nobody to grant its spinning to.
-    pub need_spinning: bool,
     /// Workers below this number take new goroutines; the others only finish what they have.
     pub active: usize,
     /// Workers whose thread has been started.
@@ -218,15 +217,16 @@ impl<P: Platform> Shared<P> {
             let mut sched = self.sched.lock();
             let active = sched.active;
             // A worker that is parked before one that polls: the poller has its use where it is.
-            let candidates = (0..active).filter(|&i| sched.idle[i] && !sched.granted[i]);
+            let candidates = (0..active).filter(|&i| sched.idle[i]);
             let chosen =
                 candidates.min_by_key(|&i| self.workers[i].state.load() == WorkerState::Polling);
             match chosen {
-                Some(index) => sched.granted[index] = true,
-                None => {
-                    sched.need_spinning = true;
-                    self.stop_spinning();
+                Some(index) => {
+                    // Who has been granted to spin is counted, and the count was 0.
+                    assert!(!sched.granted[index], "worker {index} is granted to spin twice");
+                    sched.granted[index] = true;
                 }
+                None => self.stop_spinning(),
             }
             chosen
         };

@@ -9,8 +9,10 @@
 //!   back by (O6);
 //! * the quick poll of one worker and the final poll of another bring home one event (S3);
 //! * an event takes a goroutine out between T3 and its +1: the waiter count is below the number of those
-//!   who wait, or wraps, and nobody is forgotten for it (S17); who sees it go down sees the goroutine
-//!   runnable (S18);
+//!   who wait, or wraps, and nobody is forgotten for it (S17); it goes down after the goroutine is
+//!   runnable (S18: an order of steps and not of memory, so for shuttle);
+//! * a timer is due at a worker that spins and is slow to come to it; another one comes back from the
+//!   kernel for it. It must run it: to leave it to the spinner is to come back again and again;
 //! * a timer is armed while a retired worker, which has not seen it, goes into the final poll, and the
 //!   only active one is still awake, so nobody is woken: when that one goes to sleep it breaks the poll.
 
@@ -40,8 +42,12 @@ models! {
     }
     /// An event between T3 and the count forgets nobody.
     event_against_waiter_count { loom: Bound::preemptions(2), shuttle: [Pct, Urw], kernel: Scripted }
-    /// Who sees the waiter count go down sees the goroutine runnable.
-    waiter_count_against_inject { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    /// The waiter count goes down when the goroutine is runnable.
+    waiter_count_against_inject { shuttle: [Pct, Urw], kernel: Scripted }
+    /// A worker that finds a timer due at a spinner's does not turn in circles around it.
+    due_timer_against_spinner {
+        loom: Bound::preemptions(2).capped(10_000), shuttle: [Pct, Urw], kernel: Scripted
+    }
     /// A timer that nobody was woken for is not slept over by the final poller.
     sleeper_breaks_final_poll {
         loom: Bound::preemptions(2).capped(5_000), shuttle: [Pct, Urw], kernel: Scripted,
@@ -212,6 +218,24 @@ fn waiter_count_against_inject<P: Checked>() {
         assert!(!shared.workers[0].inbox.is_empty(), "S18: the reader is runnable by then");
     }
     join([sysmon]);
+}
+
+fn due_timer_against_spinner<P: Checked>() {
+    let shared = runtime::<P>(2);
+    let parked = Parked::at(&shared, 0);
+    let now = shared.kernel.clock();
+    let other = other_worker(&shared, 1, |g| panic!("worker 1 has no goroutine, and ran #{g}"));
+    let armer = {
+        let shared = shared.clone();
+        P::thread(move || {
+            shared.arm_timer(now, parked.wake());
+        })
+    };
+    let mut worker = shared.worker_loop(0);
+    assert_eq!(worker.find_runnable(), Some(parked.g));
+    worker.found_work();
+    shared.shut_down();
+    join([other, armer]);
 }
 
 fn sleeper_breaks_final_poll<P: Checked>() {

@@ -141,14 +141,11 @@ fn steal_against_reuse<P: Checked>() {
 
 fn steal_against_overflow<P: Checked>() {
     let owner = Owner::<P>::new(4);
-    owner.push(0);
-    owner.push(1);
     let thief = {
         let owner = owner.clone();
         P::thread(move || owner.rob(false))
     };
-    owner.push(2);
-    owner.push(3);
+    (0..4).for_each(|g| owner.push(g));
     join([thief]);
     owner.finish();
 }
@@ -182,7 +179,6 @@ fn two_thieves_against_pop<P: Checked>() {
 
 fn steal_against_thief<P: Checked>() {
     let owner = Owner::<Wide<P>>::new(3);
-    (0..3).for_each(|g| owner.push(g));
     let middleman = Arc::new(RunQueue::<Wide<P>>::new());
     let thief = {
         let (owner, middleman) = (owner.clone(), middleman.clone());
@@ -200,6 +196,8 @@ fn steal_against_thief<P: Checked>() {
             stolen.into_iter().for_each(|g| owner.take(g));
         })
     };
+    (0..3).for_each(|g| owner.push(g));
     join([thief, second]);
+    middleman.drain().into_iter().for_each(|g| owner.take(g));
     owner.finish();
 }

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use netpoll::ops::{RuntimeOps, Task};
-use netpoll::platform::{Atomic, Kernel};
+use netpoll::platform::Atomic;
 use netpoll::sched::bell::Bell;
 
-use super::scheduler::{Parked, Reader, SOON_NS, runtime};
+use super::scheduler::{Reader, runtime};
 use crate::check::{Bound, models};
 use crate::platform::{Checked, join};
 
@@ -26,13 +26,13 @@ models! {
     /// A worker that goes into the final poll never misses the shutdown.
     shutdown_against_final_poll { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// Sysmon never misses the shutdown.
-    shutdown_against_sysmon {
-        loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted, timed_waits: 1
-    }
+    shutdown_against_sysmon { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// A goroutine that is handed in meanwhile is refused or dropped.
     shutdown_against_spawn { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// A ring is not missed and brings along what happened before it.
     ring_against_wait { loom: Bound::UNBOUNDED, shuttle: [Pct, Dfs] }
+    /// A ring at the end of a timed wait brings along what happened before it.
+    ring_against_timed_wait { loom: Bound::UNBOUNDED, shuttle: [Pct, Dfs], timed_waits: 1 }
     /// Of two who ring, what both did is seen after both have.
     two_rings_against_wait { loom: Bound::preemptions(3), shuttle: [Pct, Urw] }
 }
@@ -61,8 +61,6 @@ fn shutdown_against_final_poll<P: Checked>() {
 
 fn shutdown_against_sysmon<P: Checked>() {
     let shared = runtime::<P>(1);
-    let nobody = Parked::at(&shared, 0);
-    shared.arm_timer(shared.kernel.clock() + SOON_NS, nobody.nothing());
     let sysmon = {
         let shared = shared.clone();
         P::thread(move || shared.run_sysmon())
@@ -124,6 +122,18 @@ fn ring_against_wait<P: Checked>() {
     };
     door.bell.wait();
     assert_eq!(door.parcels[0].load(Relaxed), 1, "what was done before the ring is seen");
+    join([postman]);
+}
+
+fn ring_against_timed_wait<P: Checked>() {
+    let door = Door::<P>::new();
+    let postman = {
+        let door = door.clone();
+        P::thread(move || door.deliver(0))
+    };
+    if door.bell.wait_for(1) {
+        assert_eq!(door.parcels[0].load(Relaxed), 1, "what was done before the ring is seen");
+    }
     join([postman]);
 }
 

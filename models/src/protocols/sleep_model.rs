@@ -8,6 +8,8 @@
 //! * the global queue, which its lock guards as well;
 //! * another worker's run queue. The worker spins until it sleeps, and the submitter that sees a spinner
 //!   wakes nobody: who stops spinning after the last look instead of before it loses the goroutine (B44);
+//!   The same for two submitters: one counts itself as spinning, finds that nobody is left to be woken,
+//!   and takes the count back; the other one saw the count and woke nobody;
 //! * the inbox, for a goroutine that has been parked;
 //! * the poller: an event for a goroutine that is parked in a slot; and a thread that begins to wait for
 //!   one while no worker has a reason to poll, or while the one that polled comes back.
@@ -26,6 +28,10 @@ models! {
     sleep_against_inject { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// A goroutine in another worker's queue never misses the spinning worker that gives up.
     sleep_against_run_queue { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    /// A submitter that relies on another one, which then finds nobody to wake, is not let down.
+    sleep_against_two_submitters {
+        loom: Bound::preemptions(2), shuttle: [Pct, Urw], kernel: Scripted
+    }
     /// A parked goroutine that is made runnable never misses its worker that goes to sleep.
     sleep_against_wake { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// An event never misses the worker that goes into the final poll.
@@ -62,6 +68,25 @@ fn sleep_against_run_queue<P: Checked>() {
     assert_eq!(thief.find_runnable(), Some(g));
     join([submitter]);
     thief.found_work();
+    assert_eq!(shared.spinning(), 0, "S24: nobody spins");
+}
+
+fn sleep_against_two_submitters<P: Checked>() {
+    let shared = runtime::<P>(3);
+    let gs = [shared.allocate_g(), shared.allocate_g()];
+    let submitters = [1, 2].map(|worker| {
+        let shared = shared.clone();
+        P::thread(move || shared.submit_at(Some(&shared.workers[worker]), gs[worker - 1]))
+    });
+    let mut thief = shared.worker_loop(0);
+    let mut found = gs.map(|_| {
+        let g = thief.find_runnable();
+        thief.found_work();
+        g
+    });
+    found.sort_unstable();
+    assert_eq!(found, gs.map(Some));
+    join(submitters);
     assert_eq!(shared.spinning(), 0, "S24: nobody spins");
 }
 

@@ -16,16 +16,23 @@
 //!
 //! # Ordering
 //!
+//! Nothing is handed over through these words: who polls finds events in the kernel, and who is released
+//! goes through a queue. So every access is relaxed. That at most one is in the final poll is a matter
+//! of one word's exchanges (S20); the rest is a matter of F3 and F4, the fences of `sched/idle.rs`.
+//!
 //! * O5: the final poller looks at all timers after F3, claims, says in `poll_until` when it comes back
-//!   and sleeps by just that. Who arms a timer passes F4 in [`Netpoll::sleeper_for`] and reads
-//!   `last_poll`, then `poll_until`. Nobody in the final poll: it wakes a sleeper by the rule of
-//!   `sched/idle.rs`, so it or the look after F3 saw the other. A time to come back by that is not too
-//!   late: the poller comes back by then, takes the word back, and looks again after F3. Had that F3
-//!   come before F4, the armer would not have read the word as it was; so the look sees the timer.
-//! * O6: on return `poll_until := 0` comes before `last_poll := now`, and a waker reads them in the
-//!   opposite order and takes 0 for "break": the stale window causes a futile break, never a lost one.
+//!   and sleeps by just that; on return it sets the words back, and passes F3 before it looks again.
+//!   Who arms a timer passes F4 in [`Netpoll::sleeper_for`] and reads `last_poll`, then `poll_until`.
+//!   Nobody in the final poll: it wakes a sleeper by the rule of `sched/idle.rs`, so it or the look after
+//!   F3 saw the other. A time to come back by that is not too late, of whatever round it is: that poller
+//!   comes back by then, and its next F3 is after F4, since otherwise the word would have been read as it
+//!   was set back. So its next look sees the timer. 0 is "break", which is never wrong.
+//! * O6: on return `poll_until := 0` comes before `last_poll := now`, so that the next poller does not
+//!   seem to come back by the time of this one. No more than a courtesy: O5 holds in any case.
+//! * A waiter that no worker knows of is one more case of O8: it is counted before F4 in
+//!   `Shared::ensure_poller`, and a worker looks at the count after F3.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::desc::Released;
 use super::lives::{self, Lives};
@@ -149,48 +156,48 @@ impl<P: Platform> Netpoll<P> {
 
     /// After a successful T3.
     pub fn add_waiter(&self) {
-        self.waiters.fetch_add(1, Release);
+        self.waiters.fetch_add(1, Relaxed);
     }
 
     /// After `count` released goroutines have been made runnable (S18).
     pub fn sub_waiters(&self, count: usize) {
         if count > 0 {
-            self.waiters.fetch_sub(count as u32, Release);
+            self.waiters.fetch_sub(count as u32, Relaxed);
         }
     }
 
     /// Whether anybody is parked on a slot.
     pub fn any_waiters(&self) -> bool {
-        self.waiters.load(Acquire) != 0
+        self.waiters.load(Relaxed) != 0
     }
 
     /// The count, as a signed number, for S17.
     pub fn waiters(&self) -> i32 {
-        self.waiters.load(Acquire).cast_signed()
+        self.waiters.load(Relaxed).cast_signed()
     }
 
     // ---- who polls ---------------------------------------------------------------------------------
 
     /// Claims the final poll (S20). At most one claim is open.
     pub fn try_begin_final(&self) -> bool {
-        self.last_poll.load(Relaxed) != 0 && self.last_poll.swap(0, AcqRel) != 0
+        self.last_poll.load(Relaxed) != 0 && self.last_poll.swap(0, Relaxed) != 0
     }
 
     /// Says when the final poller means to come back: the earliest timer, or `None`.
     pub fn set_poll_until(&self, until: Option<u64>) {
-        self.poll_until.store(until.unwrap_or(0), Release);
+        self.poll_until.store(until.unwrap_or(0), Relaxed);
     }
 
     /// Gives the final poll back (O6).
     pub fn end_final(&self, now: u64) {
-        self.poll_until.store(0, Release);
-        let claimed = self.last_poll.swap(now, AcqRel);
+        self.poll_until.store(0, Relaxed);
+        let claimed = self.last_poll.swap(now, Relaxed);
         assert_eq!(claimed, 0, "S20: the final poll was taken over at {claimed}");
     }
 
     /// Whether a worker is in the final poll.
     pub fn is_polled(&self) -> bool {
-        self.last_poll.load(Acquire) == 0
+        self.last_poll.load(Relaxed) == 0
     }
 
     /// Claims the quick poll of the scheduling loop, when it is of use: somebody waits, nobody is
@@ -199,20 +206,20 @@ impl<P: Platform> Netpoll<P> {
         self.any_waiters()
             && !self.is_polled()
             && self.quick.load(Relaxed) == 0
-            && self.quick.swap(1, AcqRel) == 0
+            && self.quick.swap(1, Relaxed) == 0
     }
 
     /// Gives the quick poll back.
     pub fn end_quick(&self) {
-        self.quick.store(0, Release);
+        self.quick.store(0, Relaxed);
     }
 
     /// Claims a poll for sysmon: nobody polled since `oldest`. Losing the race is fine.
     pub fn try_begin_overdue(&self, oldest: u64, now: u64) -> bool {
-        let last = self.last_poll.load(Acquire);
+        let last = self.last_poll.load(Relaxed);
         last != 0
             && last < oldest
-            && self.last_poll.compare_exchange(last, now, AcqRel, Relaxed).is_ok()
+            && self.last_poll.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
     }
 
     /// What has to be done for a timer at `when` that is the earliest of its worker (L8).
@@ -222,7 +229,7 @@ impl<P: Platform> Netpoll<P> {
         if !self.is_polled() {
             return Sleeper::Nobody;
         }
-        match self.poll_until.load(Acquire) {
+        match self.poll_until.load(Relaxed) {
             0 => Sleeper::Break,
             until if until > when => Sleeper::Break,
             _ => Sleeper::InTime,

@@ -1,6 +1,11 @@
 //! What a thread that is no worker sleeps on: a flag with a parker.
+//!
+//! # Ordering
+//!
+//! Ringing is a release and hearing it an acquire: what was done before the ring is seen after it. Both
+//! are exchanges, so of several who ring before one hears it, all are heard.
 
-use std::sync::atomic::Ordering::AcqRel;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::platform::{Atomic, Park, Primitives};
 
@@ -19,18 +24,23 @@ impl<P: Primitives> Bell<P> {
 
     /// Wakes the thread that waits, or the next one that will.
     pub fn ring(&self) {
-        self.rung.swap(1, AcqRel);
+        self.rung.swap(1, Release);
         self.parker.unpark();
     }
 
-    /// Forgets that it was rung.
+    /// Forgets that it was rung. Nobody rings it meanwhile.
     pub fn silence(&self) {
-        self.rung.swap(0, AcqRel);
+        self.rung.store(0, Relaxed);
+    }
+
+    /// Whether it was rung since it was last heard.
+    fn hear(&self) -> bool {
+        self.rung.swap(0, Acquire) != 0
     }
 
     /// Sleeps until it is rung.
     pub fn wait(&self) {
-        while self.rung.swap(0, AcqRel) == 0 {
+        while !self.hear() {
             self.parker.park();
         }
     }
@@ -38,11 +48,11 @@ impl<P: Primitives> Bell<P> {
     /// Sleeps until it is rung or `ns` nanoseconds have passed; false when it was not rung. May return
     /// false early.
     pub fn wait_for(&self, ns: u64) -> bool {
-        if self.rung.swap(0, AcqRel) != 0 {
+        if self.hear() {
             return true;
         }
         self.parker.park_timeout(ns);
-        self.rung.swap(0, AcqRel) != 0
+        self.hear()
     }
 }
 

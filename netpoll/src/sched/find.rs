@@ -254,12 +254,6 @@ impl<P: Platform> Loop<'_, P> {
             if sched.stopped || (active && !sched.global.is_empty()) {
                 return;
             }
-            if active && sched.need_spinning && !self.spinning {
-                sched.need_spinning = false;
-                self.spinning = true;
-                shared.start_spinning();
-                return;
-            }
             worker.state.fall_asleep();
             shared.enter_idle(&mut sched, worker.index);
         }
@@ -285,9 +279,9 @@ impl<P: Platform> Loop<'_, P> {
         worker.state.wake();
         let granted = self.get_up();
         shared.kernel.trace(Event::Worker { phase: WorkerPhase::Awake });
-        // Who has seen work at others' must search for it; and who was spinning, slept in the poll and
-        // was woken by nothing goes on spinning, lest a submitter relied on it.
-        let resumes = found_elsewhere || (was_spinning && polled && self.ready.is_empty());
+        // Who has seen work at others', or came back from the kernel for a timer of theirs, must search
+        // for it, however many do already: otherwise it would come back at once, again and again.
+        let resumes = found_elsewhere || (polled && self.timer_due_elsewhere());
         if granted {
             self.spinning = true;
         } else if active && resumes {
@@ -295,6 +289,13 @@ impl<P: Platform> Loop<'_, P> {
             shared.start_spinning();
         }
         shared.inject(Some(worker), &mut self.ready);
+    }
+
+    /// Whether another worker's timer was due when this one came back from the kernel.
+    fn timer_due_elsewhere(&self) -> bool {
+        let mut others =
+            self.shared.workers.iter().filter(|other| other.index != self.worker.index);
+        others.any(|other| other.timers.earliest() <= self.worker.now())
     }
 
     /// Sleeps, in the kernel or on the parker. True when it was in the kernel.

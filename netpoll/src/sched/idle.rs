@@ -25,14 +25,26 @@
 //!
 //! The idle set itself is guarded by the scheduler's lock. A submitter chooses a worker from it and
 //! *grants* it the spinning that it has counted already; the worker takes the grant when it leaves the
-//! set. A worker says `Asleep` before it enters, so whoever is chosen is woken or on its way. When
-//! there was nobody to choose, `need_spinning` makes the next worker that wants to sleep search once
-//! more: meanwhile another submitter may have seen the count and relied on it.
+//! set. A worker says `Asleep` before it enters, so whoever is chosen is woken or on its way. There may
+//! be nobody to choose, and meanwhile another submitter may have seen the count and relied on it. But
+//! then every active worker is awake, and enters the set after the count went down, under the same lock:
+//! its F3 is after that submitter's F4, and it sees his work too. So Go's `needspinning` is not needed.
 //!
 //! While the world is stopped nobody leaves the set (`world.rs`).
+//!
+//! # Ordering
+//!
+//! O8: F3 and F4 are all the order there is. The state words, `idle_count`, `spinning` and, in the last
+//! look, the sources of work are accessed relaxed. If F4 is before F3, the look sees what was published
+//! before F4; if F3 is before F4, the submitter sees what was written before F3. What is seen to be
+//! there is then taken from its place, with the acquire or the lock of that place.
+//!
+//! A worker that was woken need not see the work at once: it sees it in its next last look at the
+//! latest. The waker's F4 is before its exchange to `Awake`, the worker's exchange to `Asleep` follows
+//! that one, and F3 follows this one: so F4 is before F3.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::shared::Shared;
 use super::worker::Worker;
@@ -80,15 +92,15 @@ impl<P: Platform> StateWord<P> {
 
     /// The state at this moment.
     pub fn load(&self) -> WorkerState {
-        WorkerState::decode(self.word.load(Acquire))
+        WorkerState::decode(self.word.load(Relaxed))
     }
 
     /// The worker is about to sleep. F3 follows.
     ///
-    /// An exchange, as every transition of this word: a late waker of the sleep before may have
-    /// exchanged it meanwhile, and what is read afterwards must not be older than this.
+    /// An exchange, as every transition of this word: it follows that of a late waker of the sleep
+    /// before, whose F4 is therefore before this F3 (O8).
     pub fn fall_asleep(&self) {
-        self.word.swap(WorkerState::Asleep as u32, AcqRel);
+        self.word.swap(WorkerState::Asleep as u32, Relaxed);
     }
 
     /// F3, partner of F4 in [`wake_after_publishing`](StateWord::wake_after_publishing): between falling
@@ -107,7 +119,7 @@ impl<P: Platform> StateWord<P> {
     /// The worker is about to block in the kernel instead. False when somebody woke it meanwhile.
     pub fn go_polling(&self) -> bool {
         let (from, to) = (WorkerState::Asleep as u32, WorkerState::Polling as u32);
-        self.word.compare_exchange(from, to, AcqRel, Acquire).is_ok()
+        self.word.compare_exchange(from, to, Relaxed, Relaxed).is_ok()
     }
 
     /// Somebody, or the worker itself, wakes it. Returns the state that this ended.
@@ -116,7 +128,7 @@ impl<P: Platform> StateWord<P> {
         if self.word.load(Relaxed) == WorkerState::Awake as u32 {
             return WorkerState::Awake;
         }
-        WorkerState::decode(self.word.swap(WorkerState::Awake as u32, AcqRel))
+        WorkerState::decode(self.word.swap(WorkerState::Awake as u32, Relaxed))
     }
 }
 
@@ -137,8 +149,6 @@ pub struct Sched {
     pub idle_count: usize,
     /// Per worker: whether a submitter chose it to spin; it has been counted as spinning.
     pub granted: Vec<bool>,
-    /// A submitter found nobody to grant its spinning to.
-    pub need_spinning: bool,
     /// Workers below this number take new goroutines; the others only finish what they have.
     pub active: usize,
     /// Workers whose thread has been started.
@@ -160,7 +170,7 @@ impl<P: Platform> Shared<P> {
         assert!(!sched.idle[index], "worker {worker} is in the idle set already");
         sched.idle[index] = true;
         sched.idle_count += 1;
-        self.idle_count.store(sched.idle_count as u32, Release);
+        self.idle_count.store(sched.idle_count as u32, Relaxed);
     }
 
     /// Takes a worker out of the idle set. True when it has been granted to spin.
@@ -169,7 +179,7 @@ impl<P: Platform> Shared<P> {
         assert!(sched.idle[index], "worker {worker} leaves the idle set and is not in it");
         sched.idle[index] = false;
         sched.idle_count -= 1;
-        self.idle_count.store(sched.idle_count as u32, Release);
+        self.idle_count.store(sched.idle_count as u32, Relaxed);
         std::mem::take(&mut sched.granted[index])
     }
 
@@ -200,22 +210,23 @@ impl<P: Platform> Shared<P> {
         if self.idle_count.load(Relaxed) == 0 || self.spinning.load(Relaxed) != 0 {
             return;
         }
-        if self.spinning.compare_exchange(0, 1, AcqRel, Relaxed).is_err() {
+        if self.spinning.compare_exchange(0, 1, Relaxed, Relaxed).is_err() {
             return;
         }
         let chosen = {
             let mut sched = self.sched.lock();
             let active = sched.active;
             // A worker that is parked before one that polls: the poller has its use where it is.
-            let candidates = (0..active).filter(|&i| sched.idle[i] && !sched.granted[i]);
+            let candidates = (0..active).filter(|&i| sched.idle[i]);
             let chosen =
                 candidates.min_by_key(|&i| self.workers[i].state.load() == WorkerState::Polling);
             match chosen {
-                Some(index) => sched.granted[index] = true,
-                None => {
-                    sched.need_spinning = true;
-                    self.stop_spinning();
+                Some(index) => {
+                    // Who has been granted to spin is counted, and the count was 0.
+                    assert!(!sched.granted[index], "worker {index} is granted to spin twice");
+                    sched.granted[index] = true;
                 }
+                None => self.stop_spinning(),
             }
             chosen
         };
@@ -247,12 +258,12 @@ impl<P: Platform> Shared<P> {
 
     /// A worker has begun to look for work at others'.
     pub(super) fn start_spinning(&self) {
-        self.spinning.fetch_add(1, AcqRel);
+        self.spinning.fetch_add(1, Relaxed);
     }
 
     /// A worker stops looking (S24: the count is never negative).
     pub(super) fn stop_spinning(&self) {
-        let before = self.spinning.fetch_sub(1, AcqRel);
+        let before = self.spinning.fetch_sub(1, Relaxed);
         assert_ne!(before, 0, "S24: the count of spinning workers would be negative");
     }
 }

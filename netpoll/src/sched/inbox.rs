@@ -8,9 +8,11 @@
 //!
 //! # Ordering
 //!
-//! Pushing is a release and taking an acquire, so the goroutine's record and its link come along.
+//! Pushing is a release and taking an acquire, so the goroutine's record and its link come along. A push
+//! is an exchange, so who takes the last one has acquired those below it as well. Looking whether there
+//! is anything decides nothing that the fence or the taking does not.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::g::G;
 use super::local::LocalQueue;
@@ -33,7 +35,7 @@ impl<P: Platform> Inbox<P> {
     /// Whether there is nothing in it, at this moment.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.top.load(Acquire) == 0
+        self.top.load(Relaxed) == 0
     }
 
     /// Puts a goroutine in. The caller owns it and wakes the worker afterwards.
@@ -41,7 +43,7 @@ impl<P: Platform> Inbox<P> {
         let mut top = self.top.load(Relaxed);
         loop {
             gs.get(g).next.store(top, Relaxed);
-            match self.top.compare_exchange(top, g + 1, AcqRel, Relaxed) {
+            match self.top.compare_exchange(top, g + 1, Release, Relaxed) {
                 Ok(_) => return,
                 Err(found) => top = found,
             }
@@ -53,7 +55,7 @@ impl<P: Platform> Inbox<P> {
         if self.is_empty() {
             return;
         }
-        let mut rest = self.top.swap(0, AcqRel);
+        let mut rest = self.top.swap(0, Acquire);
         let mut reversed = 0;
         while let Some(g) = rest.checked_sub(1) {
             let link = &gs.get(g).next;

@@ -1,7 +1,7 @@
 //! Starting the runtime's threads and ending them.
 
 use std::io;
-use std::sync::atomic::Ordering::AcqRel;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::shared::Shared;
 use crate::goroutine::install_for_thread;
@@ -59,7 +59,7 @@ impl<P: Platform> Shared<P> {
     /// Ends all threads. Workers end when the goroutine that they run parks or ends; what is parked
     /// stays where it is and is never unwound.
     pub fn shut_down(&self) {
-        if self.shutdown.swap(1, AcqRel) != 0 {
+        if self.shutdown.swap(1, Relaxed) != 0 {
             return;
         }
         for worker in &self.workers {

@@ -9,12 +9,18 @@
 //!
 //! # Ordering
 //!
-//! * Q1: the owner stores an entry, then `tail` with release; a thief acquires `tail`, then reads.
-//! * Q2: who takes entries reads them, then moves `head` with a release CAS; the owner acquires `head`
-//!   before it overwrites their places. A thief whose CAS fails throws away what it read.
-//! * Q3: `next` is exchanged with acquire and release, so a goroutine's record comes along.
+//! * Q1: the owner stores an entry, then `tail` with release; a thief acquires `tail`, then reads. So
+//!   the entry is there and the goroutine's record comes along. A thief publishes its loot the same way.
+//! * Q2: a thief reads entries, then moves `head` with a release; the owner acquires `head` before it
+//!   stores into their places again. A thief whose exchange fails throws away what it read. The owner's
+//!   own reads need no such care.
+//! * Q3: `next` is filled with a release and stolen with an acquire, so the record comes along.
+//! * Q4: the owner moves `head` with a release too, and a thief acquires it: it then sees a `tail` that
+//!   is no older. It could do without, but not without trying again and again.
+//! * Whether a queue is empty decides nothing that taking from it does not; in the last look of a
+//!   sleeper it is a matter of F3.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::platform::{Atomic, Primitives};
 
@@ -46,14 +52,14 @@ impl<P: Primitives> RunQueue<P> {
 
     /// Whether there is nothing to take. The answer of a moment: exact for the owner.
     pub fn is_empty(&self) -> bool {
-        self.next.load(Acquire) == 0 && self.head.load(Acquire) == self.tail.load(Acquire)
+        self.next.load(Relaxed) == 0 && self.head.load(Relaxed) == self.tail.load(Relaxed)
     }
 
     /// The owner puts `g` first; the one it displaces goes to the end. What did not fit any more is
     /// returned, for the global queue.
     #[must_use = "goroutines that did not fit belong into the global queue"]
     pub fn push_next(&self, g: u32) -> Vec<u32> {
-        match self.next.swap(g + 1, AcqRel) {
+        match self.next.swap(g + 1, Release) {
             0 => Vec::new(),
             displaced => self.push(displaced - 1),
         }
@@ -77,7 +83,7 @@ impl<P: Primitives> RunQueue<P> {
             let mut overflow: Vec<u32> =
                 (0..half).map(|i| self.place(head.wrapping_add(i)).load(Relaxed)).collect();
             let moved = head.wrapping_add(half);
-            if self.head.compare_exchange(head, moved, AcqRel, Relaxed).is_ok() {
+            if self.head.compare_exchange(head, moved, Release, Relaxed).is_ok() {
                 overflow.push(g);
                 return overflow;
             }
@@ -90,18 +96,18 @@ impl<P: Primitives> RunQueue<P> {
         if self.next.load(Relaxed) == 0 {
             return None;
         }
-        self.next.swap(0, AcqRel).checked_sub(1)
+        self.next.swap(0, Relaxed).checked_sub(1)
     }
 
     /// The owner takes the first entry of the ring.
     pub fn pop(&self) -> Option<u32> {
-        let mut head = self.head.load(Acquire);
+        let mut head = self.head.load(Relaxed);
         loop {
             if head == self.tail.load(Relaxed) {
                 return None;
             }
             let g = self.place(head).load(Relaxed);
-            match self.head.compare_exchange(head, head.wrapping_add(1), AcqRel, Acquire) {
+            match self.head.compare_exchange(head, head.wrapping_add(1), Release, Relaxed) {
                 Ok(_) => return Some(g),
                 Err(found) => head = found,
             }
@@ -112,19 +118,18 @@ impl<P: Primitives> RunQueue<P> {
     /// With `also_next`, takes `next` when the ring is empty.
     pub fn steal_into(&self, thief: &RunQueue<P>, also_next: bool) -> Option<u32> {
         let thief_tail = thief.tail.load(Relaxed);
-        let mut head = self.head.load(Acquire);
         let count = loop {
+            let head = self.head.load(Acquire);
             let length = self.tail.load(Acquire).wrapping_sub(head);
             let count = length - length / 2;
             if count == 0 {
                 if also_next && self.next.load(Relaxed) != 0 {
-                    return self.next.swap(0, AcqRel).checked_sub(1);
+                    return self.next.swap(0, Acquire).checked_sub(1);
                 }
                 return None;
             }
             if length > P::RUN_QUEUE {
                 // `head` and `tail` are of different moments.
-                head = self.head.load(Acquire);
                 continue;
             }
             for i in 0..count {
@@ -132,9 +137,8 @@ impl<P: Primitives> RunQueue<P> {
                 thief.place(thief_tail.wrapping_add(i)).store(g, Relaxed);
             }
             let moved = head.wrapping_add(count);
-            match self.head.compare_exchange(head, moved, AcqRel, Acquire) {
-                Ok(_) => break count,
-                Err(found) => head = found,
+            if self.head.compare_exchange(head, moved, Release, Relaxed).is_ok() {
+                break count;
             }
         };
         // The last one is run at once; the others are published in the thief's queue.

@@ -1,7 +1,7 @@
 //! The runtime's shared part: everything that workers, sysmon, the pool and the face have in common.
 
 use std::io;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 use super::g::{G, NOWHERE, POOL, PROXY, Status};
@@ -58,9 +58,10 @@ pub struct Shared<P: Platform> {
     pub(super) active: P::AtomicU32,
     /// Length of the global queue, for a look without the lock.
     pub(super) global_length: P::AtomicU32,
-    /// 1 while the world is stopped or about to be.
+    /// 1 while the world is stopped or about to be: copy of `Sched::stopped`, which decides.
     pub(super) stopping: P::AtomicU32,
-    /// 1 once the runtime is being shut down.
+    /// 1 once the runtime is being shut down. Who sleeps sees it by F3 and F4, a bell or a lock; who
+    /// asks without any of them may go on for a moment.
     pub(super) shutdown: P::AtomicU32,
     pub(super) sysmon: Sysmon<P>,
     pub(super) pool: Pool<P>,
@@ -68,7 +69,7 @@ pub struct Shared<P: Platform> {
     pub(super) settings: Settings,
     free_gs: P::Mutex<FreeGs>,
     ids: P::AtomicU64,
-    /// Goroutines that have begun and not ended.
+    /// Goroutines that have begun and not ended: a number for people.
     live: P::AtomicU64,
     pub(super) threads: P::Mutex<Vec<P::Thread>>,
     this: Weak<Shared<P>>,
@@ -129,12 +130,12 @@ impl<P: Platform> Shared<P> {
 
     /// Goroutines that have begun and not ended.
     pub fn live(&self) -> u64 {
-        self.live.load(Acquire)
+        self.live.load(Relaxed)
     }
 
     /// Whether the runtime is being shut down.
     pub fn is_shut_down(&self) -> bool {
-        self.shutdown.load(Acquire) != 0
+        self.shutdown.load(Relaxed) != 0
     }
 
     // ---- who calls ---------------------------------------------------------------------------------
@@ -193,7 +194,7 @@ impl<P: Platform> Shared<P> {
         g.set_status(Status::Runnable, 0);
         let current = Current { runtime: self.arc(), g: index };
         g.fiber.put(Fiber::new(stack, current, id, task.name, task.body));
-        self.live.fetch_add(1, AcqRel);
+        self.live.fetch_add(1, Relaxed);
         self.kernel.trace(Event::Go { g: id });
         Ok(index)
     }
@@ -203,7 +204,7 @@ impl<P: Platform> Shared<P> {
         let g = self.gs.get(index);
         self.kernel.trace(Event::Done { g: g.id() });
         drop(g.fiber.take());
-        self.live.fetch_sub(1, AcqRel);
+        self.live.fetch_sub(1, Relaxed);
         self.free_g(index);
     }
 

@@ -14,9 +14,9 @@
 //!
 //! # Ordering
 //!
-//! T1: leaving `Open` or `Parked` is a release and ending a park an acquire: what the waker did before
-//! is seen by the goroutine. T2: parking is a release and taking a parked goroutine an acquire: the
-//! waker may queue it.
+//! T1: ending a park is a release and finishing it an acquire: what the waker did before is seen by the
+//! goroutine. T2: parking is a release and ending a park an acquire: the waker may queue the goroutine.
+//! A ticket reaches its waker by other means, which order what comes before; so opening is neither.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -123,17 +123,13 @@ impl<P: Primitives> Ticket<P> {
         Ticket { word: P::AtomicU64::new(Word { ticket: 0, state: State::Idle }.encode()) }
     }
 
-    fn load(&self) -> Word {
-        Word::decode(self.word.load(Acquire))
-    }
-
     /// Opens a park. Only the owner calls it, and not while it is parked.
     pub fn open(&self) -> u64 {
         let before = Word::decode(self.word.load(Relaxed));
         assert_ne!(before.state, State::Parked, "a parked goroutine opens a park");
         let ticket = before.ticket + 1;
         // A late waker of the ticket before either exchanged the word already or fails to.
-        self.word.store(Word { ticket, state: State::Open }.encode(), Release);
+        self.word.store(Word { ticket, state: State::Open }.encode(), Relaxed);
         ticket
     }
 
@@ -141,7 +137,7 @@ impl<P: Primitives> Ticket<P> {
     pub fn commit(&self, ticket: u64) -> bool {
         let open = Word { ticket, state: State::Open }.encode();
         let parked = Word { ticket, state: State::Parked }.encode();
-        self.word.compare_exchange(open, parked, AcqRel, Acquire).is_ok()
+        self.word.compare_exchange(open, parked, Release, Relaxed).is_ok()
     }
 
     /// A waker ends the park.
@@ -155,12 +151,12 @@ impl<P: Primitives> Ticket<P> {
     }
 
     fn end(&self, ticket: u64, to: State) -> Ended {
-        let mut word = self.load();
+        let mut word = Word::decode(self.word.load(Relaxed));
         loop {
             let Some((next, ended)) = end(word, ticket, to) else {
                 return Ended::Stale;
             };
-            match self.word.compare_exchange(word.encode(), next.encode(), AcqRel, Acquire) {
+            match self.word.compare_exchange(word.encode(), next.encode(), AcqRel, Relaxed) {
                 Ok(_) => return ended,
                 Err(found) => word = Word::decode(found),
             }
@@ -172,14 +168,14 @@ impl<P: Primitives> Ticket<P> {
     /// # Panics
     /// S3: when the park has not ended.
     pub fn finish(&self, ticket: u64) -> Wake {
-        let word = self.load();
+        let word = Word::decode(self.word.load(Acquire));
         assert_eq!(word.ticket, ticket, "a goroutine finishes a park that is not its last");
         let wake = match word.state {
             State::Unparked => Wake::Unparked,
             State::Expired => Wake::TimedOut,
             other => panic!("S3: a goroutine runs while its park is {other:?}"),
         };
-        self.word.store(Word { ticket, state: State::Idle }.encode(), Release);
+        self.word.store(Word { ticket, state: State::Idle }.encode(), Relaxed);
         wake
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! A heap and not a wheel: a wheel fires per tick, which makes the order depend on the tick's length.
 
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::platform::{Atomic, Lock, Primitives};
 use crate::poll::DeadlineJob;
@@ -180,8 +180,9 @@ impl TimerHeap {
 /// One worker's timers.
 pub struct Timers<P: Primitives> {
     heap: P::Mutex<TimerHeap>,
-    /// Copy of the heap's earliest time. Written under the lock with release; who reads it later than
-    /// is due merely looks later, and the sleep protocol re-reads it after a fence (see `idle.rs`).
+    /// Copy of the heap's earliest time, written under the lock. It brings nothing along: the timers are
+    /// taken under the lock. Who sees it late looks late; that nobody sleeps over it is a matter of F3
+    /// and F4 (O5).
     earliest: P::AtomicU64,
 }
 
@@ -200,7 +201,7 @@ impl<P: Primitives> Timers<P> {
     /// The earliest time, or [`NEVER`], without the lock.
     #[inline]
     pub fn earliest(&self) -> u64 {
-        self.earliest.load(Acquire)
+        self.earliest.load(Relaxed)
     }
 
     /// Arms a timer. The second value says that it became the earliest.
@@ -208,7 +209,7 @@ impl<P: Primitives> Timers<P> {
         let mut heap = self.heap.lock();
         let before = heap.earliest();
         let id = heap.add(worker, when, job);
-        self.earliest.store(heap.earliest(), Release);
+        self.earliest.store(heap.earliest(), Relaxed);
         (id, heap.earliest() < before)
     }
 
@@ -216,7 +217,7 @@ impl<P: Primitives> Timers<P> {
     pub fn remove(&self, id: TimerId) -> bool {
         let mut heap = self.heap.lock();
         let removed = heap.remove(id);
-        self.earliest.store(heap.earliest(), Release);
+        self.earliest.store(heap.earliest(), Relaxed);
         removed
     }
 
@@ -230,7 +231,7 @@ impl<P: Primitives> Timers<P> {
         while let Some(job) = heap.pop_due(now) {
             due.push(job);
         }
-        self.earliest.store(heap.earliest(), Release);
+        self.earliest.store(heap.earliest(), Relaxed);
     }
 
     /// How many timers are armed.

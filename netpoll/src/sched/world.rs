@@ -17,7 +17,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::bell::Bell;
@@ -126,7 +126,7 @@ impl<P: Platform> Shared<P> {
         let waits = {
             let mut sched = self.sched.lock();
             sched.stopped = true;
-            self.stopping.store(1, Release);
+            self.stopping.store(1, Relaxed);
             let awake = (0..sched.started).filter(|&i| !sched.idle[i] && here != Some(i as u32));
             sched.running = awake.count();
             sched.running > 0
@@ -155,7 +155,7 @@ impl<P: Platform> Shared<P> {
             let mut sched = self.sched.lock();
             sched.stopped = false;
             sched.running = 0;
-            self.stopping.store(0, Release);
+            self.stopping.store(0, Relaxed);
             sched.standing.fill(false);
         }
         // A bell that the last worker rang after our patience had ended is for nobody.

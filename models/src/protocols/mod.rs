@@ -4,10 +4,15 @@
 //! model: write a function `fn name<P: Checked>()`, describe it to `models!`, and plant the bug that it
 //! is to find to see that it does.
 
+mod break_model;
 mod deadline_model;
 mod descriptor;
+mod fd_mutex_model;
+mod file_model;
 mod inbox_model;
 mod park_model;
+mod reuse_model;
+mod sema_model;
 mod short_read_model;
 mod sleep_model;
 
@@ -18,6 +23,11 @@ static FILES: &[&[Model]] = &[
     park_model::MODELS,
     deadline_model::MODELS,
     short_read_model::MODELS,
+    reuse_model::MODELS,
+    break_model::MODELS,
+    fd_mutex_model::MODELS,
+    sema_model::MODELS,
+    file_model::MODELS,
     inbox_model::MODELS,
     sleep_model::MODELS,
 ];

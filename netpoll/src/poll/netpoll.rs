@@ -21,6 +21,9 @@
 //!   [`Netpoll::sleeper_for`] and reads both words. One of them sees the other.
 //! * O6: on return `poll_until := 0` comes before `last_poll := now`, and a waker reads them in the
 //!   opposite order and takes 0 for "break": the stale window causes a futile break, never a lost one.
+//! * O7: `waiters` is relaxed. Whoever needs its waiter to be seen counts it before a fence of the sleep
+//!   protocol: a worker before F3 of its own next sleep, anybody else before F4 in `ensure_poller`. Who
+//!   falls asleep reads the count after F3 (O8). What is read at other times is a hint.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
@@ -146,24 +149,24 @@ impl<P: Platform> Netpoll<P> {
 
     /// After a successful T3.
     pub fn add_waiter(&self) {
-        self.waiters.fetch_add(1, Release);
+        self.waiters.fetch_add(1, Relaxed);
     }
 
     /// After `count` released goroutines have been made runnable (S18).
     pub fn sub_waiters(&self, count: usize) {
         if count > 0 {
-            self.waiters.fetch_sub(count as u32, Release);
+            self.waiters.fetch_sub(count as u32, Relaxed);
         }
     }
 
     /// Whether anybody is parked on a slot.
     pub fn any_waiters(&self) -> bool {
-        self.waiters.load(Acquire) != 0
+        self.waiters.load(Relaxed) != 0
     }
 
     /// The count, as a signed number, for S17.
     pub fn waiters(&self) -> i32 {
-        self.waiters.load(Acquire).cast_signed()
+        self.waiters.load(Relaxed).cast_signed()
     }
 
     // ---- who polls ---------------------------------------------------------------------------------

@@ -64,14 +64,16 @@ impl<C: Checker> CheckerHost<C> {
         CheckerHost { workers, machine, sleepers: Mutex::default() }
     }
 
-    /// Sends a signal to the thread that has waited longest in `epoll_wait` on `epfd`, if there is one.
-    pub fn interrupt(&self, epfd: RawFd) {
+    /// Sends a signal to the thread that has waited longest in `epoll_wait` on `epfd`. False when none
+    /// waits there.
+    pub fn interrupt(&self, epfd: RawFd) -> bool {
         let hit = self.machine.lock().interrupt(epfd);
         if let Some(waiter) = hit {
             let sleeper = self.sleeper(waiter);
             sleeper.interrupted.store(true, Relaxed);
             sleeper.parker.unpark();
         }
+        hit.is_some()
     }
 
     fn sleeper(&self, waiter: u16) -> Arc<Sleeper<C>> {

@@ -4,16 +4,21 @@
 //! model: write a function `fn name<P: Checked>()`, describe it to `models!`, and plant the bug that it
 //! is to find to see that it does.
 
+mod break_model;
 mod channel_model;
 mod deadline_model;
 mod descriptor;
+mod fd_mutex_model;
+mod file_model;
 mod goroutine_model;
 mod inbox_model;
 mod park_model;
 mod poller_model;
+mod reuse_model;
 mod run_queue_model;
 mod runtime_model;
 mod scheduler;
+mod sema_model;
 mod short_read_model;
 mod shutdown_model;
 mod sleep_model;
@@ -31,6 +36,11 @@ static FILES: &[&[Model]] = &[
     park_model::MODELS,
     deadline_model::MODELS,
     short_read_model::MODELS,
+    reuse_model::MODELS,
+    break_model::MODELS,
+    fd_mutex_model::MODELS,
+    sema_model::MODELS,
+    file_model::MODELS,
     ticket_model::MODELS,
     waiter_model::MODELS,
     inbox_model::MODELS,

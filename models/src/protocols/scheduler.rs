@@ -35,6 +35,13 @@ pub(super) fn runtime_of<P: Checked>(workers: usize, workers_max: usize) -> Runt
     Runtime(shared.expect("the simulated kernel refuses no runtime"))
 }
 
+impl<P: Checked> Runtime<P> {
+    /// What files of it hold on to.
+    pub(super) fn shared(&self) -> &Arc<Shared<P>> {
+        &self.0
+    }
+}
+
 impl<P: Checked> Deref for Runtime<P> {
     type Target = Shared<P>;
 

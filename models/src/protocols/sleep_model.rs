@@ -41,7 +41,7 @@ models! {
         loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted
     }
     /// A thread that sees the final poll, which ends at that moment, is polled for nevertheless.
-    sleep_against_waiting_thread_at_the_end_of_a_poll {
+    waiting_thread_at_poll_end {
         loom: Bound::preemptions(3), shuttle: [Pct, Urw], kernel: Scripted, timed_waits: 1
     }
 }
@@ -138,7 +138,7 @@ fn sleep_against_waiting_thread<P: Checked>() {
     assert_eq!(shared.netpoll.waiters(), 0, "S17: nobody waits any more");
 }
 
-fn sleep_against_waiting_thread_at_the_end_of_a_poll<P: Checked>() {
+fn waiting_thread_at_poll_end<P: Checked>() {
     let shared = runtime::<P>(1);
     let reader = Reader::at(&shared, 0);
     let nobody = Parked::at(&shared, 0);

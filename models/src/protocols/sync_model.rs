@@ -38,7 +38,7 @@ models! {
     /// A notification after the mutex was unlocked is not missed.
     condvar_wait_against_notify { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw] }
     /// Two notifications wake two waiters.
-    condvar_two_waits_against_two_notifies { loom: Bound::preemptions(3), shuttle: [Pct, Urw] }
+    condvar_waits_against_notifies { loom: Bound::preemptions(3), shuttle: [Pct, Urw] }
     /// A notification is never spent on a waiter that says it timed out.
     condvar_timeout_against_notify { loom: Bound::preemptions(3), shuttle: [Pct, Urw] }
 }
@@ -249,7 +249,7 @@ fn condvar_wait_against_notify<P: Checked>() {
     join([giver]);
 }
 
-fn condvar_two_waits_against_two_notifies<P: Checked>() {
+fn condvar_waits_against_notifies<P: Checked>() {
     let tokens = Tokens::<P>::new();
     let takers = [(); 2].map(|()| {
         let tokens = tokens.clone();

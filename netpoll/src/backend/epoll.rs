@@ -5,23 +5,31 @@
 //! A blocked poll is interrupted through an eventfd that is registered level-triggered:
 //!
 //! ```text
-//! breaker:  wake_sig 0 -> 1 (a failed CAS means that a wake is in flight)  ·  write 1 to the eventfd
+//! breaker:  wake_sig := 1 (was it 1 before, then a wake is in flight)  ·  write 1 to the eventfd
 //! poller:   sees the eventfd in a blocking call  ·  drains it  ·  wake_sig := 0
 //! ```
 //!
-//! The poller drains *first*. A breaker whose CAS fails between the two steps loses nothing: the poller
-//! is out of the kernel already and looks at the timers again. In the other order a new breaker could
+//! The poller drains *first*. A breaker who finds 1 between the two steps loses nothing: the poller is
+//! out of the kernel already and looks at the timers again. In the other order a new breaker could
 //! write, have its value drained, and leave the flag set over an empty eventfd: every later break would
 //! be suppressed for ever (S22, L9). A non-blocking poll leaves the eventfd alone (S23): it is
 //! level-triggered, so the blocked poller still sees it.
 //!
 //! # Ordering
 //!
-//! The flag's CAS is a release and its clearing an acquire-release exchange: what the breaker wrote
-//! before a *successful* break is passed on by the kernel's eventfd; what it wrote before a *failed* one
-//! is passed on by reading the flag's modification order: the poller's clearing comes later in it.
+//! The promise: a break makes the poll return, and what the breaker wrote before is visible to the
+//! poller after it returned, also when the breaker wrote no eventfd because a wake was in flight.
+//!
+//! Setting the flag is an exchange that releases, clearing it one that acquires. Every write of the flag
+//! is an exchange, so a release sequence is never broken: the poller's clearing reads the last of the
+//! settings since the clearing before, and synchronises with each of them. A setting that comes after
+//! the clearing finds 0 and writes the eventfd. A compare-exchange would not do: one that fails releases
+//! nothing.
+//!
+//! The breaker acquires nothing and the poller releases nothing: the eventfd's calls are ordered by the
+//! kernel.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use super::Readiness;
 use crate::platform::{Atomic, EpollEvent, Errno, Kernel, Platform, RawFd};
@@ -98,6 +106,11 @@ impl<P: Platform> Epoll<P> {
         Ok(Epoll { epfd, eventfd, wake_sig: P::AtomicU32::new(0) })
     }
 
+    /// The number of the queue, for whoever has to send a signal to its poller.
+    pub fn queue(&self) -> RawFd {
+        self.epfd
+    }
+
     /// Registers `fd` for its life.
     ///
     /// # Errors
@@ -157,7 +170,7 @@ impl<P: Platform> Epoll<P> {
                 Err(errno) => panic!("read of the break channel: {errno}"),
             }
         }
-        self.wake_sig.swap(0, AcqRel);
+        self.wake_sig.swap(0, Acquire);
     }
 
     /// Makes the blocked poll, or the next one that blocks, return at once.
@@ -165,7 +178,7 @@ impl<P: Platform> Epoll<P> {
     /// # Panics
     /// When the channel cannot be written for a reason that no correct program meets.
     pub fn wake(&self, kernel: &P::Kernel) {
-        let sent = self.wake_sig.compare_exchange(0, 1, AcqRel, Acquire).is_ok();
+        let sent = self.wake_sig.swap(1, Release) == 0;
         kernel.trace(Event::Break { sent });
         if !sent {
             return;

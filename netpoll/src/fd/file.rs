@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::mutex::{Closed, FdMutex};
 use super::sema::Sema;
@@ -44,7 +44,7 @@ pub struct File<P: Platform> {
     mutex: FdMutex<P>,
     /// Released when the number is free.
     closed: Sema<P>,
-    /// What `close(2)` returned, negated; meaningful once `closed` was released.
+    /// What `close(2)` returned, negated; meaningful once `closed` was released, whose lock orders it.
     close_result: P::AtomicU32,
     /// Not 0: the number is handed out and not closed.
     keep: P::AtomicU32,
@@ -110,7 +110,7 @@ impl<P: Platform> File<P> {
     ///
     /// # Errors
     /// What the kernel says to the registration; the number is closed then.
-    pub(crate) fn new(shared: &Arc<Shared<P>>, number: RawFd) -> io::Result<Arc<File<P>>> {
+    pub fn new(shared: &Arc<Shared<P>>, number: RawFd) -> io::Result<Arc<File<P>>> {
         let pd = match shared.netpoll.open(&shared.kernel, number) {
             Ok(pd) => pd,
             Err(errno) => {
@@ -129,6 +129,11 @@ impl<P: Platform> File<P> {
             drained: AtomicU32::new(0),
             streak: [const { AtomicU32::new(0) }; 2],
         }))
+    }
+
+    /// The runtime that it belongs to.
+    pub fn shared(&self) -> &Arc<Shared<P>> {
+        &self.shared
     }
 
     fn pd(&self) -> &PollDesc<P> {
@@ -259,8 +264,8 @@ impl<P: Platform> File<P> {
     /// Closes, and waits until the number is free or, with `keep`, unused.
     fn shut(&self, keep: bool) -> io::Result<()> {
         self.mutex.incref_and_close()?;
-        // Our reference holds the destruction back, so this comes before it.
-        self.keep.store(u32::from(keep), Release);
+        // Our reference holds the destruction back, so this comes before it (M2).
+        self.keep.store(u32::from(keep), Relaxed);
         let released = self.pd().evict(self.kernel(), &*self.shared);
         self.shared.release_from_here(released);
         if self.mutex.decref() {
@@ -273,10 +278,10 @@ impl<P: Platform> File<P> {
     /// Frees the number. Runs exactly once, by whoever drops the last reference (S26).
     fn destroy(&self) {
         self.shared.netpoll.close(self.kernel(), self.pd);
-        if self.keep.load(Acquire) == 0 {
+        if self.keep.load(Relaxed) == 0 {
             // Not retried on EINTR: the number is free whatever the result (S15).
             let errno = self.kernel().close(self.number).err().map_or(0, |errno| errno.0);
-            self.close_result.store(errno.cast_unsigned(), Release);
+            self.close_result.store(errno.cast_unsigned(), Relaxed);
         }
         self.closed.release();
     }
@@ -376,7 +381,7 @@ impl<P: Platform> Descriptor for File<P> {
 
     fn close(&self) -> io::Result<()> {
         self.shut(false)?;
-        match self.close_result.load(Acquire).cast_signed() {
+        match self.close_result.load(Relaxed).cast_signed() {
             0 => Ok(()),
             errno => Err(Errno(errno).into()),
         }

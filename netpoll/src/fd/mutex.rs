@@ -18,9 +18,11 @@
 //!
 //! M1: unlocking is a release and locking an acquire, so who holds a direction sees what its
 //! predecessor did. M2: dropping a reference is acquire and release, so whoever drops the last one
-//! sees all uses of the others before it destroys the file (S16).
+//! sees all uses of the others before it destroys the file (S16). Both hold over any number of
+//! operations of others in between, because every one of them exchanges the word. Who is refused, and
+//! who only asks whether the descriptor is closed, learns nothing but that.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use super::sema::Sema;
 use crate::platform::{Atomic, Primitives};
@@ -252,7 +254,7 @@ impl<P: Primitives> FdMutex<P> {
         let mut word = self.word.load(Relaxed);
         loop {
             let (next, action) = step(Word(word)).ok_or(Closed)?;
-            match self.word.compare_exchange(word, next.0, AcqRel, Acquire) {
+            match self.word.compare_exchange(word, next.0, AcqRel, Relaxed) {
                 Ok(_) => return Ok((Word(word), action)),
                 Err(found) => word = found,
             }
@@ -328,9 +330,15 @@ impl<P: Primitives> FdMutex<P> {
         dead
     }
 
+    /// Permits that nobody waited for: none at rest, or a waiter was subtracted once and released twice
+    /// (S28).
+    pub fn spare_permits(&self) -> u64 {
+        self.readers.permits() + self.writers.permits()
+    }
+
     /// Whether the descriptor is closed.
     pub fn is_closed(&self) -> bool {
-        Word(self.word.load(Acquire)).is_closed()
+        Word(self.word.load(Relaxed)).is_closed()
     }
 }
 
@@ -403,7 +411,7 @@ mod tests {
         std::thread::scope(|scope| {
             let waiters: Vec<_> =
                 (0..4).map(|_| scope.spawn(|| mutex.lock(Mode::Read, WHY))).collect();
-            while Word(mutex.word.load(Acquire)).waiters(READ) < 4 {
+            while Word(mutex.word.load(Relaxed)).waiters(READ) < 4 {
                 std::thread::yield_now();
             }
             assert_eq!(mutex.incref_and_close(), Ok(()));

@@ -30,6 +30,11 @@ impl<P: Primitives> Sema<P> {
         Sema { state: P::Mutex::new(State { permits, waiters: VecDeque::new() }) }
     }
 
+    /// Permits that nobody has taken.
+    pub fn permits(&self) -> u64 {
+        self.state.lock().permits
+    }
+
     /// Takes a permit; waits for one if need be.
     pub fn acquire(&self, why: WaitReason) {
         let parking = {

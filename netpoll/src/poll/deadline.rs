@@ -5,7 +5,7 @@
 //! share the read timer, which is then *combined* and validated by the read generation alone: so making
 //! or breaking the combination counts as a change.
 //!
-//! Tested by `models/src/park_model.rs` and the simulator's `deadline_vs_ready`.
+//! Tested by the models in `deadline_model.rs` and the simulator's `deadline_vs_ready`.
 
 use super::desc::{PollDesc, Released};
 use super::info::Snapshot;

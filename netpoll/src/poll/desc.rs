@@ -10,23 +10,30 @@
 //! # The wait path
 //!
 //! ```text
-//! begin:   check the summary · T1 Ready -> Nil: retry · T2 Nil -> Wait · F1 · check the summary again
+//! begin:   check the summary · T1 Ready -> Nil: retry · T2 Nil -> Wait · check the summary again
 //! commit:  T3 Wait -> Parked(g)   on the worker's stack, when the goroutine can no longer run
 //! finish:  T4 any -> Nil          Ready means: retry the system call; otherwise check the summary
 //! ```
 //!
 //! The second check is mandatory: a canceller that came between the first check and T2 saw `Nil` and
-//! left. It is one end of the Dekker pair O3 (see `slot.rs`).
+//! left. No fence stands between T2 and the check, nor between the canceller's publishing and its look
+//! at the slot: the slot word itself orders both sides (O3, see `slot.rs`).
 //!
 //! # Who may touch what
 //!
-//! `inner` (`deadline.rs`) is guarded by the lock. The summary, the life number and the slots are atomics. Whoever
-//! changes `inner` publishes the summary before it looks at a slot (F2 in between) and before it
+//! `inner` (`deadline.rs`) is guarded by the lock. The summary, the life number and the slots are
+//! atomics. Whoever changes `inner` publishes the summary before it exchanges a slot and before it
 //! unlocks. Goroutines are made runnable only after the lock is released (S25): every method here
 //! *returns* whom it released. Lock order: descriptor, then timers; a timer's callback enters here with
 //! no timer lock held.
+//!
+//! The numbers of the file and of the life are relaxed. They change in [`PollDesc::open`], before the
+//! file is registered, and in [`PollDesc::end`], after it is deregistered; the kernel's lock on its queue
+//! orders the registration before every event of the life, so an event never meets an older life than
+//! its own. That a late one may not notice a newer life is the spurious `Ready` of
+//! [`event`](PollDesc::event).
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::deadline::{DeadlineTimers, Inner};
 use super::info::{Info, LIFE_MAX, PollError};
@@ -118,7 +125,7 @@ impl<P: Platform> PollDesc<P> {
 
     /// The number of this life, which its kernel events carry.
     pub fn life(&self) -> u32 {
-        self.life.load(Acquire)
+        self.life.load(Relaxed)
     }
 
     /// The state of a slot at this moment, for assertions and dumps.
@@ -149,7 +156,7 @@ impl<P: Platform> PollDesc<P> {
         let mut inner = self.inner.lock();
         // Life 0 is never given out: it is the tag of events that carry none.
         let life = self.life.load(Relaxed).max(1);
-        self.life.store(life, Release);
+        self.life.store(life, Relaxed);
         self.fd.store(fd.cast_unsigned(), Relaxed);
         for mode in [Mode::Read, Mode::Write] {
             // A stale event may have left `Ready` behind; reset panics on anything worse.
@@ -207,7 +214,7 @@ impl<P: Platform> PollDesc<P> {
 
     fn bump_life(&self, inner: &Inner) {
         let life = (self.life() + 1) & LIFE_MAX;
-        self.life.store(life, Release);
+        self.life.store(life, Relaxed);
         self.info.publish(inner.snapshot(life));
     }
 
@@ -241,8 +248,7 @@ impl<P: Platform> PollDesc<P> {
         match enter {
             Enter::Ready => Ok(Begin::Ready),
             Enter::Wait => {
-                // F1, partner of F2 in `cancel`: `Wait` is visible before the summary is read.
-                P::fence(SeqCst);
+                // O3: a cancellation that came before T2 has published its reason.
                 match self.info.load().check(mode) {
                     Ok(()) => Ok(Begin::Park),
                     // An edge that came meanwhile wins over the cancellation.
@@ -332,11 +338,6 @@ impl<P: Platform> PollDesc<P> {
 
     /// T6 on the chosen slots. The caller holds the lock and has published its reason.
     pub(super) fn cancel(&self, kernel: &P::Kernel, read: bool, write: bool) -> Released {
-        if !(read || write) {
-            return Released::default();
-        }
-        // F2, partner of F1 in `begin`: the summary is visible before the slot is read.
-        P::fence(SeqCst);
         let release = |mode: Mode| {
             let (change, g) = self.slot(mode).cancel();
             self.trace(kernel, mode, change);

@@ -14,9 +14,15 @@
 //! are refused when the event's life is not the word's (S9): an error harvested before a close must not
 //! poison the next file in the same object (golang/go#59545). Bit 1 follows the last event; bit 4 stays
 //! for the life.
+//!
+//! # Ordering
+//!
+//! Every access is relaxed. Every write exchanges the word, so who changes it has tested its newest
+//! value, the life number included; and nothing else is published through it. Who has to see a change
+//! sees it by way of a slot: the writer exchanges the slot after the word, the reader before (O2, O3).
 
 use std::fmt;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::platform::{Atomic, Primitives};
 use crate::trace::Mode;
@@ -148,8 +154,7 @@ impl<P: Primitives> Info<P> {
         Info { word: P::AtomicU32::new(0) }
     }
 
-    /// The word as it is now. O3's reader calls it after fence F1; elsewhere the acquire edges of the
-    /// slot (O2) bring the word along.
+    /// The word as the acquires of a slot bring it along (O2, O3), or a newer one.
     #[inline]
     pub(crate) fn load(&self) -> Snapshot {
         Snapshot(self.word.load(Relaxed))
@@ -177,9 +182,9 @@ impl<P: Primitives> Info<P> {
 
     /// The only CAS loop. `None` leaves the word alone.
     fn update(&self, step: impl Fn(Snapshot) -> Option<Snapshot>) {
-        let mut word = self.word.load(Acquire);
+        let mut word = self.word.load(Relaxed);
         while let Some(next) = step(Snapshot(word)) {
-            match self.word.compare_exchange(word, next.0, AcqRel, Acquire) {
+            match self.word.compare_exchange(word, next.0, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(found) => word = found,
             }

@@ -20,12 +20,27 @@
 //! has not missed a cancellation.
 //!
 //! * O1, for (a): T3 is a release; T5 and T6 acquire.
-//! * O2, for (b): T5 is a release; T1 and T4 acquire.
-//! * O3, for (c): the Dekker pair. The consumer writes `Wait` (T2), passes `fence(SeqCst)` F1 and
-//!   reads the summary; the canceller writes the summary, passes `fence(SeqCst)` F2 and reads the slot
-//!   (T6). At least one of them sees the other's write. F1 and F2 are in `desc.rs`.
+//! * O2, for (b): T5 is a release; T1, T4 and T7 acquire.
+//! * O3, for (c): T6 is a release; T2 acquires. This looks like a Dekker pair — the consumer writes
+//!   `Wait` and reads the summary, the canceller writes the summary and reads the slot — and Dekker
+//!   pairs need fences. Here none is needed, because both sides *exchange* the slot word:
+//!   * every write of the word after its first is a read-modify-write, so each reads the one before it
+//!     in the word's modification order, and no release sequence is ever broken;
+//!   * T6 stores even a state that it does not change, so it has a place in that order;
+//!   * if T6 comes after T2, it finds the consumer in the slot, or finds that it has been released or
+//!     has left; if it comes before, then T2 reads what T6 wrote or what continues its release
+//!     sequence, so T2 synchronises with T6, and the look at the summary that follows T2 sees the
+//!     reason that was published before T6.
+//!
+//!   So this breaks when a transition becomes a plain store, when a canceller only looks at a slot, or
+//!   when T2 gives up its acquire or T6 its release.
 //! * O4: T7 needs no fence. The system call that follows it is ordered against later edges of the same
 //!   file by the kernel's own lock on that file: an edge that the call did not see happens after T7.
+//! * O5: nothing else is ordered here. T4 and T7 release nothing: the next consumer is ordered after
+//!   this one by the descriptor's lock (M1), and a releaser uses nothing of a consumer that left. A
+//!   look at the word that no exchange follows decides nothing: T3 that is refused goes on to T4, and
+//!   T7 that finds no edge leaves the slot alone; an edge that was there before and is not any more
+//!   was acquired by the exchange of this consumer, or of one before it, that took it.
 //!
 //! # How it is tested
 //!
@@ -158,17 +173,18 @@ impl<P: Primitives> Slot<P> {
     /// The only CAS loop: applies `step` until its result could be stored; `None` stops.
     ///
     /// An unchanged state is stored too: a second edge on `Ready` must be part of what the consumer
-    /// acquires (O2), or it could miss what that event said of the stream's end.
+    /// acquires (O2), or it could miss what that event said of the stream's end; and a cancellation of
+    /// nobody must be part of what the next consumer acquires (O3), or it could park for ever.
     fn update<A>(
         &self,
         mut step: impl FnMut(SlotState) -> Option<(SlotState, A)>,
     ) -> Option<(Change, A)> {
-        let mut word = self.word.load(Acquire);
+        let mut word = self.word.load(Relaxed);
         loop {
             let from = decode(word);
             let (to, action) = step(from)?;
 
-            match self.word.compare_exchange(word, encode(to), AcqRel, Acquire) {
+            match self.word.compare_exchange(word, encode(to), AcqRel, Relaxed) {
                 Ok(_) => return Some((Change { from, to }, action)),
                 Err(found) => word = found,
             }
@@ -199,7 +215,7 @@ impl<P: Primitives> Slot<P> {
     /// S1: when a goroutine is still parked in the slot, which is the consumer itself.
     pub(crate) fn leave(&self) -> (Change, bool) {
         // O2: acquires what the poll loop published before the edge.
-        let from = decode(self.word.swap(NIL, AcqRel));
+        let from = decode(self.word.swap(NIL, Acquire));
         if let SlotState::Parked(g) = from {
             panic!("S1: goroutine #{g} runs while it is parked in the slot it leaves");
         }
@@ -211,7 +227,7 @@ impl<P: Primitives> Slot<P> {
         self.update(|state| Some(edge(state))).expect("an edge has a result in every state")
     }
 
-    /// T6, by a canceller that has published its reason and passed F2.
+    /// T6, by a canceller that has published its reason (O3).
     pub(crate) fn cancel(&self) -> (Change, Option<u32>) {
         self.update(|state| Some(cancel(state)))
             .expect("a cancellation has a result in every state")
@@ -226,7 +242,7 @@ impl<P: Primitives> Slot<P> {
     /// # Panics
     /// S2: when a consumer is in the slot.
     pub(crate) fn reset(&self) -> Option<Change> {
-        match decode(self.word.load(Acquire)) {
+        match decode(self.word.load(Relaxed)) {
             SlotState::Nil => None,
             SlotState::Ready => Some(self.leave().0),
             found => panic!("S2: an operation starts while a waiter is in its slot: {found}"),

@@ -31,6 +31,16 @@ pub const REASONS: &[Reason] = &[
         "platform/os/signal.rs",
         "below the seam: orders threads against a signal handler (Q2), which no checker has",
     ),
+    (
+        "sched/runq.rs RunQueue::push load",
+        "Q2: without it the owner could store into a place before a thief has read it; loom never lets a \
+         read see a store that is made later",
+    ),
+    (
+        "sched/runq.rs RunQueue::steal_into compare_exchange",
+        "Q2, the other end: the thief's reads of the places before the owner's next stores; loom never \
+         lets a read see a store that is made later",
+    ),
 ];
 
 /// The reason for an access.

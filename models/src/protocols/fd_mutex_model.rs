@@ -24,6 +24,8 @@ use crate::platform::{Checked, join};
 models! {
     /// The lock of a direction goes from hand to hand with what it guards.
     lock_against_lock { loom: Bound::UNBOUNDED, shuttle: [Pct, Dfs] }
+    /// The lock goes from hand to hand while somebody else holds a reference.
+    lock_against_lock_and_reference { loom: Bound::preemptions(3), shuttle: [Pct, Urw] }
     /// A third one that barges in strands nobody.
     lock_against_two_locks { loom: Bound::preemptions(3), shuttle: [Pct, Urw] }
     /// A close destroys the file once, after the operations that it found.
@@ -133,6 +135,20 @@ fn lock_against_lock<P: Checked>() {
     assert_eq!(successes.load(Relaxed), 1);
     assert_eq!(file.operations.load(Relaxed), 2);
     assert_eq!(file.mutex.spare_permits(), 0, "S28: a waiter was released twice");
+}
+
+fn lock_against_lock_and_reference<P: Checked>() {
+    let file = File::<P>::new();
+    assert_eq!(file.mutex.lock(Mode::Read, WHY), Ok(()));
+    assert_eq!(file.mutex.incref(), Ok(()));
+    let other = {
+        let file = file.clone();
+        P::thread(move || assert_eq!(file.operate(), Ok(())))
+    };
+    file.work();
+    assert!(!file.mutex.decref(), "S26: an open file was to be destroyed");
+    join([other]);
+    assert_eq!(file.operations.load(Relaxed), 2, "M1: an operation was overwritten");
 }
 
 fn lock_against_two_locks<P: Checked>() {

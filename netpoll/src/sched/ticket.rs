@@ -7,7 +7,7 @@
 //! | `Idle`     | the owner, to `Open` of the next ticket |
 //! | `Open`     | the owner's worker, to `Parked`; a waker, to `Unparked`; the timer, to `Expired`; the owner, to `Open` of the next ticket, when it decides not to park |
 //! | `Parked`   | a waker, to `Unparked`; the timer, to `Expired`; each then owns the goroutine and makes it runnable |
-//! | `Unparked`, `Expired` | the owner, to `Idle` |
+//! | `Unparked`, `Expired` | the owner, to `Idle`; out of `Unparked` to `Open` of the next ticket, when it had decided not to park |
 //!
 //! A waker with an old ticket finds another serial number and changes nothing, so wait lists may keep
 //! tickets whose park has ended. The record of a goroutine is reused, the serial number goes on.
@@ -82,6 +82,7 @@ pub const fn transitions() -> &'static [(&'static str, &'static str)] {
         ("Parked", "Unparked"),
         ("Parked", "Expired"),
         ("Unparked", "Idle"),
+        ("Unparked", "Open"),
         ("Expired", "Idle"),
     ]
 }

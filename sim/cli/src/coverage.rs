@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use netpoll_models::check::Checker;
 use netpoll_models::child::{Job, Verdict as Outcome};
-use netpoll_models::coverage::{Matrix, of_simulator};
+use netpoll_models::coverage::{Matrix, SIMULATOR, of_simulator};
 use netpoll_models::{crew, protocols};
 use serde_json::json;
 
@@ -38,7 +38,7 @@ pub(crate) fn coverage(args: &CoverageArgs, output: &mut Output) -> Result<Verdi
 }
 
 fn matrix(args: &CoverageArgs) -> Result<Matrix, Usage> {
-    let mut matrix = Matrix::new(&["loom", "shuttle", "sim"]);
+    let mut matrix = Matrix::new(&["loom", "shuttle", SIMULATOR]);
     let jobs: Vec<Job> = protocols::all()
         .flat_map(|model| model.checkers().map(|checker| Job::new(model.name, checker)))
         .collect();

@@ -161,7 +161,7 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "        if self.life() != life {\n            return Released::default();\n        }\n",
             replace: "",
         }],
-        model: "reuse_against_late_dispatch",
+        model: "stale_event_against_new_life",
         checker: Loom,
     },
     Exhibit {

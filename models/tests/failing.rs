@@ -2,7 +2,7 @@
 //!
 //! The models here are broken on purpose. One fails by an assumption about the order of events, which
 //! the kernel does not promise; the others fail beside goroutines that are parked on stacks of their
-//! own, where no checker may unwind them (F3).
+//! own, where no checker may unwind them (F3), or hit a limit of their checker.
 
 use std::mem::ManuallyDrop;
 use std::sync::Mutex;
@@ -96,9 +96,12 @@ fn a_failure_is_replayed_from_its_choices_message_and_all() {
         found.choices[..half].iter().map(dull).chain(found.choices[half..].to_vec()).collect();
     for list in [zeros, found.choices[half..].to_vec(), found.choices[..half].to_vec(), Vec::new()]
     {
-        let first = (shuttle::replay(&model, list.clone()), seen());
-        let second = (shuttle::replay(&model, list), seen());
-        assert_eq!(first, second);
+        let run = |list| {
+            let certificate = shuttle::replay(&model, list);
+            // What it covered, without how long it took.
+            (certificate.map(|certificate| certificate.row()), seen())
+        };
+        assert_eq!(run(list.clone()), run(list));
     }
 }
 
@@ -165,4 +168,29 @@ fn a_failure_beside_parked_goroutines_is_replayed() {
     let found = failure(&model, Checker::Pct);
     let replayed = shuttle::replay(&model, found.choices.clone()).unwrap_err();
     assert_eq!((replayed.what, replayed.choices), (found.what, found.choices));
+}
+
+/// Waits for nobody, without blocking.
+fn spins<P: Checked>() {
+    loop {
+        P::spin_hint();
+    }
+}
+
+/// One thread more than loom has.
+fn crowd<P: Checked>() {
+    join([(); 5].map(|()| P::thread(P::spin_hint)));
+}
+
+#[test]
+fn a_checker_that_hits_a_limit_says_which_and_what_to_do() {
+    let limits = [
+        (model!(spins), Checker::Loom, "loom's limit of branches", "let it park"),
+        (model!(spins), Checker::Pct, "shuttle's limit of steps", "livelock"),
+        (model!(crowd), Checker::Loom, "loom's limit of 5 threads", "play two parts"),
+    ];
+    for (model, checker, limit, cure) in limits {
+        let what = failure(&model, checker).what;
+        assert!(what.contains(limit) && what.contains(cure), "{}: {what}", model.name);
+    }
 }

@@ -4,7 +4,7 @@
 //!
 //! * takes down which *places* of the runtime's source were passed, so that an ordering which no model
 //!   reaches is known;
-//! * counts which transitions the runtime's state words made ([`coverage`](crate::coverage));
+//! * counts which transitions the runtime's state words made ([`coverage`]);
 //! * *bends* one place: uses a weaker ordering there, or leaves a fence out. The runtime is the same
 //!   compiled code with and without; it has no hook.
 //!

@@ -50,6 +50,13 @@ models! {
         kernel: Faulty,
         timed_waits: 1_000
     }
+    /// A read ends by its bytes, its deadline or a close, with all three under way.
+    connection_close_and_deadline {
+        loom: Bound::preemptions(2).capped(3_000),
+        shuttle: [Pct, Random, Urw],
+        kernel: Faulty,
+        timed_waits: 1_000
+    }
     /// A shutdown ends every thread, whatever is parked, runnable or not started yet.
     shutdown_with_everything_in_flight { shuttle: [Pct, Random, Urw], kernel: Faulty }
     /// The same while time passes.
@@ -156,6 +163,29 @@ fn connection_deadline<P: Checked>() {
             Ok(n) => assert_eq!(n, 1, "L5"),
             Err(error) => assert_eq!(error.kind(), ErrorKind::TimedOut),
         }
+    });
+}
+
+fn connection_close_and_deadline<P: Checked>() {
+    run::<P>(2, || {
+        let (client, server) = pair();
+        let server = Arc::new(server);
+        let soon = Instant::now() + Duration::from_millis(2);
+        server.set_read_deadline(Some(soon)).expect("it is open");
+        let reader = {
+            let server = server.clone();
+            go(move || (&*server).read(&mut [0; 1]))
+        };
+        let closer = go(move || server.close());
+        // The peer may be gone by now, which is no matter here.
+        let _sent = (&client).write_all(b"x");
+        match join(reader) {
+            Ok(n) => assert_eq!(n, 1, "S33"),
+            Err(error) => {
+                assert!(error.kind() == ErrorKind::TimedOut || is_closed(&error), "{error}");
+            }
+        }
+        join(closer).expect("the only close");
     });
 }
 

@@ -8,6 +8,12 @@
 //! the runtime has none; and a `SeqCst` fence also synchronises like a read-modify-write of one global
 //! word, so it may hide that an acquire or release beside it is missing.
 //!
+//! And one thing loom 0.7 does not explore in full: of each atomic it remembers the last access only. So
+//! a thread that loads right before it writes, as every loop around a compare-exchange does, hides that
+//! its write races with an earlier load of another thread; then "the write first" is explored only if
+//! some other race leads there. A certificate's `complete` means complete up to that. Shuttle's
+//! schedules know no such reduction, which is one more reason to run every model under both.
+//!
 //! Goroutines of the whole runtime use the face's locks, which are `std`'s, since the face has no type
 //! parameter. Loom does not see them; it sees the checkpoint before each use
 //! ([`Execution::touch_hidden`](super::Execution::touch_hidden)).

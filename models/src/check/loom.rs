@@ -12,8 +12,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::limits::explain;
-use super::{Covered, Failed, Model, Profile, progress, text};
+use super::{Covered, Failed, Model, Profile, progress};
 use crate::platform::loom::begin;
 use crate::platform::take_operations;
 
@@ -74,11 +73,7 @@ pub(super) fn run(model: &Model, profile: Profile) -> Result<Covered, Failed> {
         Ok(()) => true,
         Err(payload) if payload.is::<Enough>() => false,
         Err(payload) => {
-            let message = text(&*payload);
-            let what = explain(&message).map_or(message.clone(), |meaning| {
-                format!("{meaning} ({})", message.lines().next().unwrap_or_default())
-            });
-            return Err(Failed { what, execution: executions, choices: Vec::new() });
+            return Err(Failed::of_panic(&*payload, executions, Vec::new()));
         }
     };
     if executions < 2 {

@@ -120,6 +120,24 @@ pub struct Failed {
     pub choices: Vec<netpoll_sim::Choice>,
 }
 
+impl Failed {
+    /// What a panic that left a checker says: of the model, or of a limit of the checker.
+    fn of_panic(
+        payload: &(dyn std::any::Any + Send),
+        execution: u64,
+        choices: Vec<netpoll_sim::Choice>,
+    ) -> Failed {
+        let message = text(payload);
+        let what = match explain(&message) {
+            Some(meaning) => {
+                format!("{meaning} ({})", message.lines().next().unwrap_or_default())
+            }
+            None => message,
+        };
+        Failed { what, execution, choices }
+    }
+}
+
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "execution {}: {}", self.execution, self.what)

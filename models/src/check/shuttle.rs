@@ -18,8 +18,7 @@ use shuttle::scheduler::{
 };
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
-use super::limits::explain;
-use super::{Certificate, Checker, Covered, Failed, Model, Profile, progress, text};
+use super::{Certificate, Checker, Covered, Failed, Model, Profile, progress};
 use crate::platform::shuttle::{begin, set_choices, with_choices};
 use crate::platform::take_operations;
 
@@ -110,13 +109,7 @@ fn execute(
     let executions = count.0.load(Relaxed);
     match ended {
         Ok(_) => Ok((executions, count.1.load(Relaxed))),
-        Err(payload) => {
-            let message = text(&*payload);
-            let what = explain(&message).map_or(message.clone(), |meaning| {
-                format!("{meaning} ({})", message.lines().next().unwrap_or_default())
-            });
-            Err(Failed { what, execution: executions, choices })
-        }
+        Err(payload) => Err(Failed::of_panic(&*payload, executions, choices)),
     }
 }
 

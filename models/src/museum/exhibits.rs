@@ -146,8 +146,8 @@ pub const EXHIBITS: &[Exhibit] = &[
         source: "D9",
         edits: &[Edit {
             file: "netpoll/src/poll/desc.rs",
-            find: "        self.info.publish(inner.snapshot(self.life()));\n        self.cancel(kernel, true, true)\n",
-            replace: "        let released = self.cancel(kernel, true, true);\n        self.info.publish(inner.snapshot(self.life()));\n        released\n",
+            find: "        self.info.publish(inner.snapshot());\n        self.cancel(kernel, true, true)\n",
+            replace: "        let released = self.cancel(kernel, true, true);\n        self.info.publish(inner.snapshot());\n        released\n",
         }],
         model: "park_against_close",
         checker: Loom,

@@ -41,7 +41,7 @@ models! {
         loom: Bound::preemptions(2), shuttle: [Pct, Urw], kernel: Scripted
     }
     /// An event between T3 and the count forgets nobody.
-    event_against_waiter_count { loom: Bound::preemptions(2), shuttle: [Pct, Urw], kernel: Scripted }
+    event_against_waiter_count { loom: Bound::preemptions(2).capped(20_000), shuttle: [Pct, Urw], kernel: Scripted }
     /// The waiter count goes down when the goroutine is runnable.
     waiter_count_against_inject { shuttle: [Pct, Urw], kernel: Scripted }
     /// A worker that finds a timer due at a spinner's does not turn in circles around it.

@@ -47,6 +47,8 @@ pub(super) struct Deadline {
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
+    /// The number of this life, or of the next one when it is over.
+    pub(super) life: u32,
     pub(super) closing: bool,
     pub(super) read: Deadline,
     pub(super) write: Deadline,
@@ -58,8 +60,8 @@ impl Inner {
         self.read.at > 0 && self.read.at == self.write.at
     }
 
-    pub(super) fn snapshot(&self, life: u32) -> Snapshot {
-        Snapshot::new(life, self.closing, self.read.at < 0, self.write.at < 0)
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.life, self.closing, self.read.at < 0, self.write.at < 0)
     }
 }
 
@@ -93,7 +95,7 @@ impl<P: Platform> PollDesc<P> {
                 }
             }
         }
-        self.info.publish(inner.snapshot(self.life()));
+        self.info.publish(inner.snapshot());
 
         let combined = inner.is_combined();
         let kind = if combined { Deadlines::Both } else { Deadlines::Read };
@@ -165,7 +167,7 @@ impl<P: Platform> PollDesc<P> {
             deadline.at = -1;
             kernel.trace(Event::Expired { fd: self.fd(), mode });
         }
-        self.info.publish(inner.snapshot(self.life()));
+        self.info.publish(inner.snapshot());
         self.cancel(kernel, read, write)
     }
 }

@@ -85,7 +85,8 @@ pub struct PollDesc<P: Platform> {
     pub(super) index: u32,
     /// The file of this life, as a two's complement word.
     fd: P::AtomicU32,
-    /// The life number; incremented when a life *ends*, so that between two lives no event fits.
+    /// The life number, for the poll loop, which has no lock; incremented when a life *ends*, so that
+    /// between two lives no event fits.
     life: P::AtomicU32,
     pub(super) info: Info<P>,
     read: Slot<P>,
@@ -155,21 +156,21 @@ impl<P: Platform> PollDesc<P> {
     pub fn open(&self, fd: RawFd) {
         let mut inner = self.inner.lock();
         // Life 0 is never given out: it is the tag of events that carry none.
-        let life = self.life.load(Relaxed).max(1);
-        self.life.store(life, Relaxed);
+        inner.life = inner.life.max(1);
+        self.life.store(inner.life, Relaxed);
         self.fd.store(fd.cast_unsigned(), Relaxed);
         for mode in [Mode::Read, Mode::Write] {
             // A stale event may have left `Ready` behind; reset panics on anything worse.
             let _ = self.slot(mode).reset();
         }
-        let Inner { closing, read, write } = &mut *inner;
+        let Inner { closing, read, write, .. } = &mut *inner;
         *closing = false;
         for deadline in [read, write] {
             assert!(deadline.timer.is_none(), "S13: a new life of fd {fd} has an armed timer");
             deadline.at = 0;
             deadline.generation += 1;
         }
-        self.info.publish_new_life(inner.snapshot(life));
+        self.info.publish_new_life(inner.snapshot());
     }
 
     /// Tears the life down: releases both waiters for good and stops the timers. Exactly once a life.
@@ -180,7 +181,7 @@ impl<P: Platform> PollDesc<P> {
         let mut inner = self.inner.lock();
         assert!(!inner.closing, "S13: fd {} is evicted twice", self.fd());
         kernel.trace(Event::Evict { fd: self.fd() });
-        let Inner { closing, read, write } = &mut *inner;
+        let Inner { closing, read, write, .. } = &mut *inner;
         *closing = true;
         for deadline in [read, write] {
             deadline.generation += 1;
@@ -188,7 +189,7 @@ impl<P: Platform> PollDesc<P> {
                 timers.disarm(id);
             }
         }
-        self.info.publish(inner.snapshot(self.life()));
+        self.info.publish(inner.snapshot());
         self.cancel(kernel, true, true)
     }
 
@@ -198,24 +199,24 @@ impl<P: Platform> PollDesc<P> {
     /// # Panics
     /// S13, S14: when the life was not evicted or a waiter is still there.
     pub fn end(&self) {
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
         assert!(inner.closing, "S13: fd {} ends without being evicted", self.fd());
         for mode in [Mode::Read, Mode::Write] {
             let _ = self.slot(mode).reset();
         }
-        self.bump_life(&inner);
+        self.bump_life(&mut inner);
     }
 
     /// Ends a life whose registration with the kernel failed: nothing can be in flight (S34).
     pub fn abandon(&self) {
-        let inner = self.inner.lock();
-        self.bump_life(&inner);
+        let mut inner = self.inner.lock();
+        self.bump_life(&mut inner);
     }
 
-    fn bump_life(&self, inner: &Inner) {
-        let life = (self.life() + 1) & LIFE_MAX;
-        self.life.store(life, Relaxed);
-        self.info.publish(inner.snapshot(life));
+    fn bump_life(&self, inner: &mut Inner) {
+        inner.life = (inner.life + 1) & LIFE_MAX;
+        self.life.store(inner.life, Relaxed);
+        self.info.publish(inner.snapshot());
     }
 
     // ---- the wait path -----------------------------------------------------------------------------

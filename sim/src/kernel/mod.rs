@@ -76,6 +76,9 @@ impl<H> fmt::Debug for Simulated<H> {
 pub struct OpenFd {
     /// Its number.
     pub fd: RawFd,
+    /// The open file description behind it: never used again in the run, unlike the number, and shared by
+    /// its duplicates.
+    pub file: u32,
     /// What kind of file it is: `tcp`, `tcp listener`, `epoll` or `eventfd`.
     pub kind: &'static str,
     /// Its readiness, in the bits of `epoll`.
@@ -179,6 +182,7 @@ fn open_fds(machine: &mut Machine) -> Vec<OpenFd> {
         let watch = watches.into_iter().find(|watch| watch.fd == fd);
         OpenFd {
             fd,
+            file: file.number(),
             kind,
             ready: machine.readiness(file),
             interest: watch.and_then(|watch| machine.epoll_mut(watch.ep).interest((fd, file))),

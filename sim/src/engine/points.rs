@@ -137,7 +137,7 @@ impl Engine {
 
     /// Blocks the running thread until it is woken or the clock reaches `deadline_ns`.
     pub(crate) fn block(&self, on: BlockedOn, deadline_ns: u64) -> Wake {
-        self.record(WorldEvent::Block { on }.into());
+        self.record(WorldEvent::Block { on, until_ns: deadline_ns }.into());
         let this = self.threads.current();
         self.threads.block(on, deadline_ns);
         self.deadline_ns.set(self.deadline_ns.get().min(deadline_ns));

@@ -32,6 +32,9 @@ impl Engine {
     /// Introduces a thread.
     pub(super) fn add_thread(&self, name: &str, body: Box<dyn FnOnce()>) -> ThreadId {
         self.recorder.borrow_mut().add_thread(name);
+        if let Some(oracles) = &mut *self.oracles.borrow_mut() {
+            oracles.add_thread(name);
+        }
         self.choices.borrow_mut().thread_born();
         self.threads.add(body)
     }
@@ -200,7 +203,7 @@ impl Engine {
     fn step(&self) {
         let steps = self.steps.get() + 1;
         self.steps.set(steps);
-        if steps > self.step_limit {
+        if steps > self.step_limit.get() {
             self.finish(Outcome::StepLimit);
             self.stand_still();
         }

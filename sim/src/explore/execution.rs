@@ -103,6 +103,18 @@ pub fn execute_on<P: Platform<Kernel = SimKernel>>(
     source: Source,
     record: Keep,
 ) -> Execution {
+    execute_with::<P>(scenario, options, source, record, |kernel| kernel)
+}
+
+/// Runs a scenario once, on a platform whose kernel is built around the simulated one.
+#[must_use]
+pub fn execute_with<P: Platform>(
+    scenario: &Scenario,
+    options: &Options,
+    source: Source,
+    record: Keep,
+    around: impl FnOnce(SimKernel) -> P::Kernel + Send + 'static,
+) -> Execution {
     let config = SimConfig {
         source,
         granularity: options.granularity,
@@ -111,6 +123,7 @@ pub fn execute_on<P: Platform<Kernel = SimKernel>>(
         step_limit: STEP_LIMIT,
         time_limit_ns: TIME_LIMIT_NS,
         record,
+        oracles: true,
         ..SimConfig::seed(0)
     };
     let sight = Arc::new(Mutex::new(Sight::Nothing));
@@ -123,7 +136,7 @@ pub fn execute_on<P: Platform<Kernel = SimKernel>>(
             let before = std::mem::replace(&mut *lock(&shown), sight);
             drop(before);
         };
-        let runtime = Builder::new().build_on::<P>(kernel);
+        let runtime = Builder::new().build_on::<P>(around(kernel));
         let runtime = runtime.expect("the simulated kernel refuses no runtime");
         let inspector = runtime.inspector();
         see(Sight::Inspector(inspector.clone()));

@@ -33,11 +33,15 @@ pub enum Property {
     DescriptorLeak,
     /// Threads had not ended when the runtime was gone.
     ThreadLeak,
+    /// Oracle 1: an edge was lost, or made up.
+    Readiness,
+    /// Oracle 5: a park was ended twice or not at all.
+    Wakeups,
 }
 
 impl Property {
     /// Every kind.
-    pub const ALL: [Property; 8] = [
+    pub const ALL: [Property; 10] = [
         Property::Panic,
         Property::LostWakeup,
         Property::Deadlock,
@@ -46,6 +50,8 @@ impl Property {
         Property::WaiterCount,
         Property::DescriptorLeak,
         Property::ThreadLeak,
+        Property::Readiness,
+        Property::Wakeups,
     ];
 
     /// The name in failure files.
@@ -60,6 +66,8 @@ impl Property {
             Property::WaiterCount => "waiter-count",
             Property::DescriptorLeak => "descriptor-leak",
             Property::ThreadLeak => "thread-leak",
+            Property::Readiness => "readiness",
+            Property::Wakeups => "wakeups",
         }
     }
 
@@ -99,6 +107,7 @@ impl Violation {
         waiters: i32,
     ) -> Option<Violation> {
         match &report.outcome {
+            Outcome::Violated => report.violations.first().cloned(),
             Outcome::Finished => left_behind(report, goroutines, waiters),
             panicked @ Outcome::Panicked { .. } => {
                 Some(Violation::new(Property::Panic, panicked.to_string()))
@@ -203,6 +212,7 @@ fn left_behind(report: &Report, goroutines: &[GoroutineState], waiters: i32) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::Checks;
     use crate::{FaultCounts, Trace};
     use netpoll::trace::WaitReason;
 
@@ -215,6 +225,8 @@ mod tests {
             steps: 9,
             end_ns: 0,
             faults_struck: FaultCounts::default(),
+            violations: Vec::new(),
+            checks: Checks::default(),
             open_fds,
             threads_abandoned: 0,
         }

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use netpoll::platform::RawFd;
 use netpoll::trace::Event;
 use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
 
@@ -147,6 +148,10 @@ impl World for SimKernel {
             machine.tick(&Outside(engine));
             machine.next_arrival_ns()
         })
+    }
+
+    fn file_of(&self, fd: RawFd) -> Option<u32> {
+        self.host().machine().file_of(fd)
     }
 }
 

@@ -116,6 +116,8 @@ pub(crate) struct Engine {
     quiet: Cell<u32>,
     granularity: Granularity,
     faults: Faults,
+    /// Faults strike no more.
+    healed: Cell<bool>,
     faults_struck: RefCell<FaultCounts>,
     threads: Threads,
     choices: RefCell<Choices>,
@@ -164,6 +166,7 @@ impl Engine {
             quiet: Cell::new(0),
             granularity: config.granularity,
             faults: config.faults,
+            healed: Cell::new(false),
             faults_struck: RefCell::new(FaultCounts::default()),
             threads: Threads::default(),
             choices: RefCell::new(config.choices),
@@ -243,7 +246,7 @@ impl Engine {
     #[inline]
     pub(crate) fn strikes(&self, fault: FaultKind) -> bool {
         let per_mille = self.faults.per_mille(fault);
-        if per_mille == 0 {
+        if per_mille == 0 || self.healed.get() {
             return false;
         }
         let kind = ChoiceKind::Fault(fault);
@@ -253,6 +256,21 @@ impl Engine {
             self.record(WorldEvent::Fault { name: fault.name() }.into());
         }
         strikes
+    }
+
+    /// As [`strikes`](Engine::strikes), at most once in a run.
+    #[inline]
+    pub(crate) fn strikes_once(&self, fault: FaultKind) -> bool {
+        // The rate first: for most runs that is all there is to it.
+        self.faults.per_mille(fault) > 0
+            && self.faults_struck.borrow().of(fault) == 0
+            && self.strikes(fault)
+    }
+
+    /// From here on no fault strikes, and none is asked about, so that it takes no place in the list of
+    /// choices. Order and delays go on varying.
+    pub(crate) fn heal(&self) {
+        self.healed.set(true);
     }
 
     /// A number for a lock or a parker, in order of first sight.

@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn socket(ready: i32) -> OpenFd {
-        OpenFd { fd: 5, kind: "tcp", ready: ready.cast_unsigned(), interest: None }
+        OpenFd { fd: 5, file: 2, kind: "tcp", ready: ready.cast_unsigned(), interest: None }
     }
 
     #[track_caller]

@@ -155,6 +155,12 @@ impl SimKernel {
         Simulated::on(EngineHost { workers, machine: Mutex::new(Machine::new(config)) })
     }
 
+    /// Ends the faults of the run: those that have struck stay, and no other one strikes. From the phase in
+    /// which a program is tried to the phase in which it must come to its end.
+    pub fn heal(&self) {
+        engine::inside("healing", Engine::heal);
+    }
+
     /// Drops everything, so that handles which an abandoned run has leaked hold little memory.
     pub(crate) fn clear(&self) {
         let mut machine = self.host().machine();

@@ -209,6 +209,9 @@ pub trait Kernel: Debug + Send + Sync + 'static {
     fn writev(&self, fd: RawFd, bufs: &[io::IoSlice<'_>]) -> Result<usize, Errno>;
     /// `sendto` with `MSG_NOSIGNAL`; without an address to the peer that the socket is connected to.
     fn sendto(&self, fd: RawFd, buf: &[u8], addr: Option<&SockAddr>) -> Result<usize, Errno>;
+    /// `poll` of one file, which does not wait: those of `events` that hold now, in the bits of `epoll`,
+    /// and `EPOLLERR` and `EPOLLHUP` unasked.
+    fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno>;
     /// `close`. The number is free afterwards whatever the result, so it is never retried.
     fn close(&self, fd: RawFd) -> Result<(), Errno>;
 

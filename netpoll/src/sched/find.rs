@@ -187,15 +187,19 @@ impl<P: Platform> Loop<'_, P> {
     }
 
     /// Whether to look at the other workers': not when half of the busy ones do already, which would
-    /// only burn processor time.
+    /// only burn processor time. Who spins already must look, even when no other worker is active: it has
+    /// seen a due timer of a worker that is retired, or work, and would come back at once for it.
     fn may_search(&self) -> bool {
         let shared = self.shared;
+        if self.spinning {
+            return true;
+        }
         if shared.active_workers() < 2 {
             return false;
         }
         let idle = shared.idle_count.load(Relaxed);
         let busy = shared.active_workers().saturating_sub(idle);
-        self.spinning || 2 * shared.spinning.load(Relaxed) < busy
+        2 * shared.spinning.load(Relaxed) < busy
     }
 
     /// Looks at the other workers' run queues, and in the last round at their timers.

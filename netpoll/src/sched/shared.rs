@@ -249,7 +249,8 @@ impl<P: Platform> Shared<P> {
         }
         self.kernel.trace(Event::Ready { g: g.id() });
         if home >= POOL {
-            self.pool.resume(home - POOL);
+            let lives = self.pool.resume(home - POOL);
+            assert!(lives || self.is_shut_down(), "pool thread {} left a goroutine", home - POOL);
             return;
         }
         assert_ne!(home, NOWHERE, "goroutine #{index} is parked and has not started");

@@ -311,6 +311,11 @@ impl Engine {
         number
     }
 
+    /// Whether threads beside the running one have not ended.
+    pub(crate) fn has_other_threads(&self) -> bool {
+        self.threads.unended() > 1
+    }
+
     /// Ends the run. The first reason counts.
     fn finish(&self, outcome: Outcome) {
         self.outcome.borrow_mut().get_or_insert(outcome);

@@ -194,6 +194,11 @@ impl Threads {
         runnable.insert(index, id);
     }
 
+    /// How many threads have not ended.
+    pub(super) fn unended(&self) -> usize {
+        self.slots.borrow().iter().filter(|slot| slot.state != State::Ended).count()
+    }
+
     /// Whether a thread has ended.
     pub(super) fn has_ended(&self, thread: ThreadId) -> bool {
         self.slots.borrow()[usize::from(thread.0)].state == State::Ended

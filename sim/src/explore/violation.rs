@@ -100,6 +100,16 @@ impl Violation {
         Violation { property, sentence, subject: None }
     }
 
+    /// What a run violated that may end with goroutines parked: they and what they hold are not leaks.
+    pub(super) fn of_abandoning(
+        report: &Report,
+        goroutines: &[GoroutineState],
+        waiters: i32,
+    ) -> Option<Violation> {
+        let parked = goroutines.iter().filter(|g| g.parked_io.is_some()).count() as i32;
+        left_behind(report, &[], waiters - parked, &[])
+    }
+
     /// What the run violated, if anything.
     pub(super) fn of(
         report: &Report,
@@ -108,7 +118,7 @@ impl Violation {
     ) -> Option<Violation> {
         match &report.outcome {
             Outcome::Violated => report.violations.first().cloned(),
-            Outcome::Finished => left_behind(report, goroutines, waiters),
+            Outcome::Finished => left_behind(report, goroutines, waiters, &report.open_fds),
             panicked @ Outcome::Panicked { .. } => {
                 Some(Violation::new(Property::Panic, panicked.to_string()))
             }
@@ -183,7 +193,12 @@ pub fn status_text(status: Status) -> String {
 }
 
 /// What a run that has finished should not have left.
-fn left_behind(report: &Report, goroutines: &[GoroutineState], waiters: i32) -> Option<Violation> {
+fn left_behind(
+    report: &Report,
+    goroutines: &[GoroutineState],
+    waiters: i32,
+    open_fds: &[OpenFd],
+) -> Option<Violation> {
     if let Some(g) = goroutines.first() {
         let (n, what) = (goroutines.len(), status_text(g.status));
         let sentence = format!("goroutine leak: {n} have not ended; g{} {what}", g.id);
@@ -195,9 +210,9 @@ fn left_behind(report: &Report, goroutines: &[GoroutineState], waiters: i32) -> 
     }
     // A leaked socket keeps its runtime, whose own descriptors are no news.
     let is_socket = |open: &&OpenFd| open.kind.starts_with("tcp");
-    let sockets = report.open_fds.iter().find(is_socket);
-    if let Some(open) = sockets.or(report.open_fds.first()) {
-        let n = report.open_fds.len();
+    let sockets = open_fds.iter().find(is_socket);
+    if let Some(open) = sockets.or(open_fds.first()) {
+        let n = open_fds.len();
         let sentence = format!("S15 descriptor leak: {n} were never closed; {open}");
         return Some(Violation::new(Property::DescriptorLeak, sentence));
     }

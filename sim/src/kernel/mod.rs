@@ -396,6 +396,15 @@ impl<H: Host> Kernel for Simulated<H> {
         Err(Errno::EOPNOTSUPP)
     }
 
+    fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno> {
+        let asked = events | libc::EPOLLERR as u32 | libc::EPOLLHUP as u32;
+        let ready = |m: &mut Machine, _: &dyn Env| {
+            let file = m.lookup(fd)?;
+            Ok(m.readiness(file) & asked)
+        };
+        self.call("poll", fd, events.into(), ready, |&ready| ready.into())
+    }
+
     fn close(&self, fd: RawFd) -> Result<(), Errno> {
         self.call("close", fd, 0, |m, env| m.close(env, fd), nothing)
     }

@@ -215,6 +215,10 @@ impl Kernel for OsKernel {
         check_len(unsafe { libc::sendto(fd, data, len, flags, addr, addr_len) })
     }
 
+    fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno> {
+        linux::poll(fd, events)
+    }
+
     fn close(&self, fd: RawFd) -> Result<(), Errno> {
         // SAFETY: no memory is involved. Whoever passes a number here owns it: the seam's contract.
         check(unsafe { libc::close(fd) })?;

@@ -166,6 +166,13 @@ impl Kernel for RealKernel {
     fn sendto(&self, _fd: RawFd, _buf: &[u8], _addr: Option<&SockAddr>) -> Result<usize, Errno> {
         unreachable!("the scripts use no datagrams")
     }
+    fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno> {
+        let mut raw = libc::pollfd { fd, events: events as i16, revents: 0 };
+        // SAFETY: the pointer is to one local structure.
+        check(unsafe { libc::poll(&raw mut raw, 1, 0) })?;
+        let no_file = raw.revents & libc::POLLNVAL != 0;
+        if no_file { Err(Errno::EBADF) } else { Ok(raw.revents as u32) }
+    }
     fn close(&self, fd: RawFd) -> Result<(), Errno> {
         // SAFETY: the scripts close only what they opened.
         check(unsafe { libc::close(fd) }).map(drop)

@@ -241,6 +241,7 @@ impl Kernel for TwistedKernel {
         fn epoll_add(&self, epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno>;
         fn epoll_mod(&self, epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno>;
         fn eventfd(&self) -> Result<RawFd, Errno>;
+        fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno>;
         fn default_workers(&self) -> io::Result<usize>;
         fn socketpair(&self, domain: Domain, kind: SockType) -> Result<(RawFd, RawFd), Errno>;
         fn pipe2(&self) -> Result<(RawFd, RawFd), Errno>;

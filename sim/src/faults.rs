@@ -1,8 +1,11 @@
 //! The faults that the simulated world may commit, and how often.
 //!
-//! Every fault here is something that Linux (or POSIX, where netpoll has to live with other kernels)
-//! allows a correct kernel to do. A rate of 0 means that the question is not even asked, so that it
-//! takes no place in the list of choices.
+//! Every fault of a profile is something that Linux (or POSIX, where netpoll has to live with other
+//! kernels) allows a correct kernel to do. A rate of 0 means that the question is not even asked, so
+//! that it takes no place in the list of choices.
+//!
+//! One kind is in no profile because no kernel may do it: [`FaultKind::LostUnpark`]. It is for tests of
+//! what watches over the runtime, which must see through it.
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,11 +25,13 @@ pub enum FaultKind {
     ShortWrite,
     /// `socket` or `accept4` returns `EMFILE`, without effect on later calls.
     NoDescriptor,
+    /// An unpark has no effect, neither on a sleeper nor on the next park. At most once in a run.
+    LostUnpark,
 }
 
 impl FaultKind {
     /// Every kind, in a fixed order.
-    pub const ALL: [FaultKind; 7] = [
+    pub const ALL: [FaultKind; 8] = [
         FaultKind::PollEintr,
         FaultKind::IoEintr,
         FaultKind::SpuriousWake,
@@ -34,6 +39,7 @@ impl FaultKind {
         FaultKind::ConnAborted,
         FaultKind::ShortWrite,
         FaultKind::NoDescriptor,
+        FaultKind::LostUnpark,
     ];
 
     /// The name in traces, tables and files.
@@ -47,6 +53,7 @@ impl FaultKind {
             FaultKind::ConnAborted => "conn-aborted",
             FaultKind::ShortWrite => "short-write",
             FaultKind::NoDescriptor => "no-descriptor",
+            FaultKind::LostUnpark => "lost-unpark",
         }
     }
 }
@@ -137,6 +144,13 @@ mod tests {
     fn the_order_of_all_kinds_is_that_of_their_numbers() {
         for (index, kind) in FaultKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
+        }
+    }
+
+    #[test]
+    fn what_no_kernel_may_do_is_in_no_profile() {
+        for faults in [Faults::none(), Faults::light(), Faults::chaos()] {
+            assert_eq!(faults.per_mille(FaultKind::LostUnpark), 0);
         }
     }
 

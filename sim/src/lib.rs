@@ -25,6 +25,7 @@
 //! | [`kernel`] | the simulated kernel |
 //! | [`faults`] | what may go wrong, and how often |
 //! | [`scenarios`] | programs to explore |
+//! | [`oracle`] | what every run is held against |
 //! | [`explore`](mod@explore) | many seeds, and the report of what was found |
 //! | [`failure`] | the file that keeps it |
 
@@ -34,6 +35,7 @@ pub mod explore;
 pub mod failure;
 pub mod faults;
 pub mod kernel;
+pub mod oracle;
 pub mod platform;
 pub mod scenarios;
 mod strategy;
@@ -53,6 +55,8 @@ pub use platform::Sim;
 
 use choice::Choices;
 use engine::{Engine, EngineConfig};
+use explore::Violation;
+use oracle::Checks;
 
 /// What a run is to be.
 #[derive(Clone, Debug)]
@@ -73,6 +77,8 @@ pub struct SimConfig {
     pub record: Keep,
     /// Sizes and limits of the simulated network.
     pub net: NetConfig,
+    /// Whether [oracles](oracle) watch. They expect one runtime, and nobody beside it who uses the kernel.
+    pub oracles: bool,
 }
 
 impl SimConfig {
@@ -88,6 +94,7 @@ impl SimConfig {
             time_limit_ns: 1_800_000_000_000,
             record: Keep::All,
             net: NetConfig::default(),
+            oracles: false,
         }
     }
 
@@ -116,6 +123,10 @@ pub struct Report {
     pub end_ns: u64,
     /// Which faults struck.
     pub faults_struck: FaultCounts,
+    /// What the oracles saw that must not be, all at the last record: the first one counts.
+    pub violations: Vec<Violation>,
+    /// How often each oracle had something to check.
+    pub checks: Checks,
     /// The descriptors that were open at the end.
     pub open_fds: Vec<OpenFd>,
     /// How many threads had not ended when the main thread had.
@@ -157,11 +168,13 @@ where
         step_limit: config.step_limit,
         time_limit_ns: config.time_limit_ns,
         world: Some(Arc::new(kernel.clone())),
+        oracles: config.oracles.then(Box::default),
     };
     let for_body = kernel.clone();
     let report = Engine::run(engine, Box::new(move || body(for_body)));
     let open_fds = kernel.open_fds();
     kernel.clear();
+    let oracles = report.oracles.unwrap_or_default();
     Report {
         outcome: report.outcome,
         choices: report.choices,
@@ -170,6 +183,8 @@ where
         steps: report.steps,
         end_ns: report.end_ns,
         faults_struck: report.faults_struck,
+        violations: oracles.violations().to_vec(),
+        checks: oracles.checks(),
         open_fds,
         threads_abandoned: report.abandoned,
     }

@@ -7,7 +7,8 @@
 //!
 //! * [`SimMutex`]: unlocking wakes every waiter and they compete again, so that each order of
 //!   acquisition, barging included, is a choice of threads.
-//! * [`SimParker`]: `park` may wake for no reason ([`FaultKind::SpuriousWake`]).
+//! * [`SimParker`]: `park` may wake for no reason ([`FaultKind::SpuriousWake`]), and one `unpark` of a
+//!   run may be lost ([`FaultKind::LostUnpark`], where a test asks for it).
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -64,7 +65,7 @@ fn atomic_point() {
 
 /// An atomic integer with a point before each operation. `A` is the atomic of `std`.
 #[derive(Debug, Default)]
-pub struct SimAtomic<A>(A);
+pub struct SimAtomic<A>(pub(crate) A);
 
 macro_rules! atomic {
     ($integer:ty, $atomic:ty) => {
@@ -253,6 +254,9 @@ impl Park for SimParker {
         engine::with(|engine| {
             if let Some(engine) = engine {
                 engine.call_point();
+                if engine.strikes_once(FaultKind::LostUnpark) {
+                    return;
+                }
             }
             self.token.store(true, Ordering::Release);
             let (Some(engine), Some(sleeper)) = (engine, self.sleeper()) else {
@@ -315,7 +319,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::tests::{check, check_with};
-    use crate::{Granularity, Outcome};
+    use crate::{Faults, Granularity, Outcome, SimConfig, run};
 
     #[test]
     fn a_parker_keeps_a_token_that_comes_before_the_park() {
@@ -335,6 +339,24 @@ mod tests {
             let took = netpoll::platform::Kernel::clock(&kernel) - start;
             assert!((5_000_000..5_010_000).contains(&took), "{took}");
         });
+    }
+
+    #[test]
+    fn an_unpark_is_lost_at_most_once_in_a_run() {
+        let faults = Faults::none().with(FaultKind::LostUnpark, 1000);
+        let config = SimConfig { faults, ..SimConfig::seed(0) };
+        let report = run(config, |kernel| {
+            let parker = SimParker::new();
+            let start = netpoll::platform::Kernel::clock(&kernel);
+            parker.unpark();
+            parker.park_timeout(5_000_000);
+            let took = netpoll::platform::Kernel::clock(&kernel) - start;
+            assert!(took >= 5_000_000, "the first one is lost");
+            parker.unpark();
+            parker.park();
+        });
+        assert_eq!(report.outcome, Outcome::Finished);
+        assert_eq!(report.faults_struck.of(FaultKind::LostUnpark), 1);
     }
 
     #[test]

@@ -14,13 +14,8 @@ use netpoll_sim::{Faults, Granularity, Keep, Source};
 
 /// A scenario that lives as long as the tests.
 fn scenario(body: fn()) -> &'static Scenario {
-    Box::leak(Box::new(Scenario {
-        name: "made_for_a_test",
-        about: "",
-        faults: Faults::none(),
-        granularity: Granularity::Syscall,
-        body,
-    }))
+    let scenario = Scenario::new("made_for_a_test", "", body);
+    Box::leak(Box::new(Scenario { faults: Faults::none(), ..scenario }))
 }
 
 fn search(scenario: &'static Scenario, seeds: u64, jobs: usize) -> Summary {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::file::File;
 use crate::ops::{Deadlines, Descriptor};
-use crate::platform::{Domain, Errno, Kernel, Platform, RawFd, SockAddr, SockType};
+use crate::platform::{Errno, Kernel, Platform, RawFd, SockAddr, SockType};
 use crate::sched::shared::Shared;
 use crate::trace::Mode;
 
@@ -18,10 +18,7 @@ struct Socket<'a, P: Platform> {
 
 impl<'a, P: Platform> Socket<'a, P> {
     fn stream(shared: &'a Arc<Shared<P>>, addr: &SockAddr) -> io::Result<Socket<'a, P>> {
-        let domain = match addr {
-            SockAddr::Inet(addr) => Domain::of(addr),
-        };
-        let number = shared.kernel.socket(domain, SockType::Stream)?;
+        let number = shared.kernel.socket(addr.domain(), SockType::Stream)?;
         Ok(Socket { shared, number })
     }
 

@@ -22,7 +22,7 @@ use std::ops::DerefMut;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
-pub use addr::{Domain, SockAddr, SockType};
+pub use addr::{Domain, SockAddr, SockType, UnixAddr};
 pub use errno::Errno;
 pub use os::Os;
 
@@ -147,18 +147,33 @@ pub type RawFd = i32;
 /// protocol are above it, so that they are inside what is simulated and checked. Each method has
 /// the meaning of the call of the same name in the Linux manual; only what differs is documented.
 ///
-/// Every socket is created close-on-exec and non-blocking. No method retries anything.
+/// Every socket and pipe is created close-on-exec and non-blocking. No method retries anything.
+///
+/// # `SIGPIPE`
+///
+/// No call raises it on a socket, whatever the process does with that signal. Writing to a pipe has no flag
+/// for this that every kernel knows, so there a write without a reader raises it like any `write(2)`.
+/// Rust programs ignore it from the start of `main`, and then the call returns `EPIPE`; a program whose
+/// `main` is not Rust's has to ignore it by itself, as it has to for `std`.
 pub trait Kernel: Debug + Send + Sync + 'static {
     /// `clock_gettime(CLOCK_MONOTONIC)` in nanoseconds. Never 0.
     fn clock(&self) -> u64;
 
     /// `socket`, with `SOCK_CLOEXEC | SOCK_NONBLOCK`.
     fn socket(&self, domain: Domain, kind: SockType) -> Result<RawFd, Errno>;
+    /// `socketpair`, with `SOCK_CLOEXEC | SOCK_NONBLOCK`.
+    fn socketpair(&self, domain: Domain, kind: SockType) -> Result<(RawFd, RawFd), Errno>;
+    /// `pipe2(O_CLOEXEC | O_NONBLOCK)`: the end that is read and the end that is written.
+    fn pipe2(&self) -> Result<(RawFd, RawFd), Errno>;
+    /// `fcntl(F_DUPFD_CLOEXEC)`: the lowest free number for the same open file.
+    fn dup(&self, fd: RawFd) -> Result<RawFd, Errno>;
+    /// Makes an open file non-blocking, for everybody who has a number for it (`fcntl(F_SETFL)`).
+    fn set_nonblocking(&self, fd: RawFd) -> Result<(), Errno>;
     /// `bind`.
     fn bind(&self, fd: RawFd, addr: &SockAddr) -> Result<(), Errno>;
     /// `listen`.
     fn listen(&self, fd: RawFd, backlog: i32) -> Result<(), Errno>;
-    /// `accept4`, with `SOCK_CLOEXEC | SOCK_NONBLOCK`.
+    /// `accept4`, with `SOCK_CLOEXEC | SOCK_NONBLOCK`. A Unix peer that is not bound is unnamed.
     fn accept4(&self, fd: RawFd) -> Result<(RawFd, SockAddr), Errno>;
     /// `connect`.
     fn connect(&self, fd: RawFd, addr: &SockAddr) -> Result<(), Errno>;
@@ -173,16 +188,30 @@ pub trait Kernel: Debug + Send + Sync + 'static {
     /// `shutdown`.
     fn shutdown(&self, fd: RawFd, how: Shutdown) -> Result<(), Errno>;
 
-    /// `read`.
+    /// `read`, of any kind of file.
     fn read(&self, fd: RawFd, buf: &mut [u8]) -> Result<usize, Errno>;
     /// `readv`.
     fn readv(&self, fd: RawFd, bufs: &mut [io::IoSliceMut<'_>]) -> Result<usize, Errno>;
     /// `recv` with `MSG_PEEK`.
     fn peek(&self, fd: RawFd, buf: &mut [u8]) -> Result<usize, Errno>;
-    /// `write` that never raises `SIGPIPE` on a socket (`send` with `MSG_NOSIGNAL`).
+    /// `recvfrom`, with `MSG_PEEK` for `peek`. There is no address when the sender has none (an unbound
+    /// Unix socket) or the protocol names none (a connection). Of a datagram that is longer than `buf`
+    /// the rest is lost, and the result says nothing about it.
+    fn recvfrom(
+        &self,
+        fd: RawFd,
+        buf: &mut [u8],
+        peek: bool,
+    ) -> Result<(usize, Option<SockAddr>), Errno>;
+    /// `write`, to any kind of file; `send` with `MSG_NOSIGNAL` on a socket.
     fn write(&self, fd: RawFd, buf: &[u8]) -> Result<usize, Errno>;
-    /// `writev` that never raises `SIGPIPE` on a socket.
+    /// `writev`, to any kind of file; `sendmsg` with `MSG_NOSIGNAL` on a socket.
     fn writev(&self, fd: RawFd, bufs: &[io::IoSlice<'_>]) -> Result<usize, Errno>;
+    /// `sendto` with `MSG_NOSIGNAL`; without an address to the peer that the socket is connected to.
+    fn sendto(&self, fd: RawFd, buf: &[u8], addr: Option<&SockAddr>) -> Result<usize, Errno>;
+    /// `poll` of one file, which does not wait: those of `events` that hold now, in the bits of `epoll`,
+    /// and `EPOLLERR` and `EPOLLHUP` unasked.
+    fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno>;
     /// `close`. The number is free afterwards whatever the result, so it is never retried.
     fn close(&self, fd: RawFd) -> Result<(), Errno>;
 
@@ -190,6 +219,8 @@ pub trait Kernel: Debug + Send + Sync + 'static {
     fn epoll_create1(&self) -> Result<RawFd, Errno>;
     /// `epoll_ctl(EPOLL_CTL_ADD)`.
     fn epoll_add(&self, epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno>;
+    /// `epoll_ctl(EPOLL_CTL_MOD)`.
+    fn epoll_mod(&self, epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno>;
     /// `epoll_ctl(EPOLL_CTL_DEL)`.
     fn epoll_del(&self, epfd: RawFd, fd: RawFd) -> Result<(), Errno>;
     /// `epoll_wait`. `timeout_ms` is −1 for no limit. Fills `events` from the front and returns how

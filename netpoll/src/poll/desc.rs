@@ -141,9 +141,11 @@ impl<P: Platform> PollDesc<P> {
         }
     }
 
-    fn trace(&self, kernel: &P::Kernel, mode: Mode, change: Change) {
-        if change.from != change.to {
-            kernel.trace(Event::Slot { fd: self.fd(), mode, from: change.from, to: change.to });
+    /// Says that a slot changed. `fd` was read before the change, so that nothing comes between the two.
+    fn trace(&self, kernel: &P::Kernel, fd: RawFd, mode: Mode, change: Change) {
+        let Change { from, to } = change;
+        if from != to {
+            kernel.trace(Event::Slot { pd: self.index, fd, mode, from, to });
         }
     }
 
@@ -153,7 +155,7 @@ impl<P: Platform> PollDesc<P> {
     ///
     /// # Panics
     /// S14: when a waiter of the previous life is still in a slot.
-    pub fn open(&self, fd: RawFd) {
+    pub fn open(&self, kernel: &P::Kernel, fd: RawFd) {
         let mut inner = self.inner.lock();
         // Life 0 is never given out: it is the tag of events that carry none.
         inner.life = inner.life.max(1);
@@ -161,7 +163,9 @@ impl<P: Platform> PollDesc<P> {
         self.fd.store(fd.cast_unsigned(), Relaxed);
         for mode in [Mode::Read, Mode::Write] {
             // A stale event may have left `Ready` behind; reset panics on anything worse.
-            let _ = self.slot(mode).reset();
+            if let Some(change) = self.slot(mode).reset() {
+                self.trace(kernel, fd, mode, change);
+            }
         }
         let Inner { closing, read, write, .. } = &mut *inner;
         *closing = false;
@@ -171,6 +175,7 @@ impl<P: Platform> PollDesc<P> {
             deadline.generation += 1;
         }
         self.info.publish_new_life(inner.snapshot());
+        kernel.trace(Event::Open { fd, pd: self.index, life: inner.life });
     }
 
     /// Tears the life down: releases both waiters for good and stops the timers. Exactly once a life.
@@ -179,8 +184,8 @@ impl<P: Platform> PollDesc<P> {
     /// S13: when it was done already.
     pub fn evict(&self, kernel: &P::Kernel, timers: &dyn DeadlineTimers) -> Released {
         let mut inner = self.inner.lock();
-        assert!(!inner.closing, "S13: fd {} is evicted twice", self.fd());
-        kernel.trace(Event::Evict { fd: self.fd() });
+        let fd = self.fd();
+        assert!(!inner.closing, "S13: fd {fd} is evicted twice");
         let Inner { closing, read, write, .. } = &mut *inner;
         *closing = true;
         for deadline in [read, write] {
@@ -190,6 +195,7 @@ impl<P: Platform> PollDesc<P> {
             }
         }
         self.info.publish(inner.snapshot());
+        kernel.trace(Event::Evict { pd: self.index, fd });
         self.cancel(kernel, true, true)
     }
 
@@ -198,24 +204,28 @@ impl<P: Platform> PollDesc<P> {
     ///
     /// # Panics
     /// S13, S14: when the life was not evicted or a waiter is still there.
-    pub fn end(&self) {
+    pub fn end(&self, kernel: &P::Kernel) {
         let mut inner = self.inner.lock();
-        assert!(inner.closing, "S13: fd {} ends without being evicted", self.fd());
+        let fd = self.fd();
+        assert!(inner.closing, "S13: fd {fd} ends without being evicted");
         for mode in [Mode::Read, Mode::Write] {
-            let _ = self.slot(mode).reset();
+            if let Some(change) = self.slot(mode).reset() {
+                self.trace(kernel, fd, mode, change);
+            }
         }
-        self.bump_life(&mut inner);
+        self.bump_life(kernel, fd, &mut inner);
     }
 
     /// Ends a life whose registration with the kernel failed: nothing can be in flight (S34).
-    pub fn abandon(&self) {
+    pub fn abandon(&self, kernel: &P::Kernel) {
         let mut inner = self.inner.lock();
-        self.bump_life(&mut inner);
+        self.bump_life(kernel, self.fd(), &mut inner);
     }
 
-    fn bump_life(&self, inner: &mut Inner) {
+    fn bump_life(&self, kernel: &P::Kernel, fd: RawFd, inner: &mut Inner) {
         inner.life = (inner.life + 1) & LIFE_MAX;
         self.life.store(inner.life, Relaxed);
+        kernel.trace(Event::End { fd, pd: self.index });
         self.info.publish(inner.snapshot());
     }
 
@@ -229,8 +239,9 @@ impl<P: Platform> PollDesc<P> {
     #[inline]
     pub fn reset(&self, kernel: &P::Kernel, mode: Mode) -> Result<(), PollError> {
         self.info.load().check(mode)?;
+        let fd = self.fd();
         if let Some(change) = self.slot(mode).reset() {
-            self.trace(kernel, mode, change);
+            self.trace(kernel, fd, mode, change);
         }
         Ok(())
     }
@@ -243,9 +254,10 @@ impl<P: Platform> PollDesc<P> {
     /// # Panics
     /// S2: on a second consumer.
     pub fn begin(&self, kernel: &P::Kernel, mode: Mode) -> Result<Begin, PollError> {
+        let fd = self.fd();
         self.info.load().check(mode)?;
         let (change, enter) = self.slot(mode).enter();
-        self.trace(kernel, mode, change);
+        self.trace(kernel, fd, mode, change);
         match enter {
             Enter::Ready => Ok(Begin::Ready),
             Enter::Wait => {
@@ -265,9 +277,10 @@ impl<P: Platform> PollDesc<P> {
     /// T3: parks goroutine `g`, which has begun a wait and no longer runs. False when it was released
     /// meanwhile and must run on. The caller adds one waiter after, not before, a true.
     pub fn commit(&self, kernel: &P::Kernel, mode: Mode, g: u32) -> bool {
+        let fd = self.fd();
         match self.slot(mode).park(g) {
             Some(change) => {
-                self.trace(kernel, mode, change);
+                self.trace(kernel, fd, mode, change);
                 true
             }
             None => false,
@@ -276,8 +289,9 @@ impl<P: Platform> PollDesc<P> {
 
     /// T4: ends a wait. True when an edge ended it.
     pub fn finish(&self, kernel: &P::Kernel, mode: Mode) -> bool {
+        let fd = self.fd();
         let (change, ready) = self.slot(mode).leave();
-        self.trace(kernel, mode, change);
+        self.trace(kernel, fd, mode, change);
         ready
     }
 
@@ -322,13 +336,17 @@ impl<P: Platform> PollDesc<P> {
     /// life. It is harmless, because every consumer retries its system call; the error bit is guarded
     /// by the life number inside the summary word and cannot leak this way.
     pub fn event(&self, kernel: &P::Kernel, life: u32, what: Readiness) -> Released {
+        let pd = self.index;
         if self.life() != life {
+            kernel.trace(Event::Stale { pd, life });
             return Released::default();
         }
+        kernel.trace(Event::Dispatch { pd, life });
         self.info.note_event(life, what.error, what.unsure);
+        let fd = self.fd();
         let edge = |mode: Mode| {
             let (change, g) = self.slot(mode).edge();
-            self.trace(kernel, mode, change);
+            self.trace(kernel, fd, mode, change);
             g
         };
         Released {
@@ -339,9 +357,10 @@ impl<P: Platform> PollDesc<P> {
 
     /// T6 on the chosen slots. The caller holds the lock and has published its reason.
     pub(super) fn cancel(&self, kernel: &P::Kernel, read: bool, write: bool) -> Released {
+        let fd = self.fd();
         let release = |mode: Mode| {
             let (change, g) = self.slot(mode).cancel();
-            self.trace(kernel, mode, change);
+            self.trace(kernel, fd, mode, change);
             g
         };
         Released {

@@ -37,12 +37,14 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::Arc;
 
+use netpoll::platform::RawFd;
 use netpoll_traces::{BlockedOn, Entry, Recorder, ThreadId, Trace, WorldEvent};
 
 pub use outcome::{Blocked, Outcome};
 
 use crate::choice::{Choice, ChoiceKind, Choices};
 use crate::faults::{FaultCounts, FaultKind, Faults};
+use crate::oracle::{Look, Oracles};
 pub use points::Wake;
 use threads::Threads;
 
@@ -68,6 +70,8 @@ pub enum Granularity {
 pub(crate) trait World: Send + Sync {
     /// Carries out everything that is due at `now_ns`. Returns when it wants to be called next.
     fn tick(&self, now_ns: u64) -> u64;
+    /// The file behind a descriptor number.
+    fn file_of(&self, fd: RawFd) -> Option<u32>;
 }
 
 /// What a run is to be.
@@ -79,6 +83,8 @@ pub(crate) struct EngineConfig {
     pub(crate) step_limit: u64,
     pub(crate) time_limit_ns: u64,
     pub(crate) world: Option<Arc<dyn World>>,
+    /// What the run is held against, if it is that of a runtime.
+    pub(crate) oracles: Option<Box<Oracles>>,
 }
 
 /// What a run was.
@@ -92,6 +98,7 @@ pub(crate) struct EngineReport {
     pub(crate) faults_struck: FaultCounts,
     /// Threads that had not ended when the run was over, the main thread aside.
     pub(crate) abandoned: usize,
+    pub(crate) oracles: Option<Box<Oracles>>,
 }
 
 thread_local! {
@@ -107,7 +114,8 @@ pub(crate) struct Engine {
     /// The earliest deadline of a blocked thread.
     deadline_ns: Cell<u64>,
     steps: Cell<u64>,
-    step_limit: u64,
+    /// 0 once an oracle has seen enough: then the next point is the last one.
+    step_limit: Cell<u64>,
     /// The clock does not jump beyond this.
     time_limit_ns: u64,
     /// The step at which the running thread took over.
@@ -116,10 +124,13 @@ pub(crate) struct Engine {
     quiet: Cell<u32>,
     granularity: Granularity,
     faults: Faults,
+    /// Faults strike no more.
+    healed: Cell<bool>,
     faults_struck: RefCell<FaultCounts>,
     threads: Threads,
     choices: RefCell<Choices>,
     recorder: RefCell<Recorder>,
+    oracles: RefCell<Option<Box<Oracles>>>,
     /// The next number for a lock or parker.
     next_object: Cell<u32>,
     world: Option<Arc<dyn World>>,
@@ -158,16 +169,18 @@ impl Engine {
             alarm_ns: Cell::new(NEVER),
             deadline_ns: Cell::new(NEVER),
             steps: Cell::new(0),
-            step_limit: config.step_limit,
+            step_limit: Cell::new(config.step_limit),
             time_limit_ns: config.time_limit_ns,
             slice_start: Cell::new(0),
             quiet: Cell::new(0),
             granularity: config.granularity,
             faults: config.faults,
+            healed: Cell::new(false),
             faults_struck: RefCell::new(FaultCounts::default()),
             threads: Threads::default(),
             choices: RefCell::new(config.choices),
             recorder: RefCell::new(config.recorder),
+            oracles: RefCell::new(config.oracles),
             next_object: Cell::new(1),
             world: config.world,
             outcome: RefCell::new(None),
@@ -196,6 +209,7 @@ impl Engine {
             end_ns: self.now_ns.get(),
             faults_struck: self.faults_struck.into_inner(),
             abandoned: self.threads.abandon(),
+            oracles: self.oracles.into_inner(),
         }
     }
 
@@ -214,23 +228,43 @@ impl Engine {
     /// Takes down an event of the running thread.
     #[inline]
     pub(crate) fn record(&self, event: Entry) {
-        let mut recorder = self.recorder.borrow_mut();
-        recorder.record(self.now_ns.get(), self.threads.current(), event);
+        self.take_down(self.threads.current(), event);
     }
 
-    /// Takes down that the running thread panics, unless it does so in the recorder itself.
+    /// Takes down that the running thread panics, unless it does so in the recorder or in an oracle.
     fn record_panic(&self) {
-        if let Ok(mut recorder) = self.recorder.try_borrow_mut() {
-            let (now_ns, thread) = (self.now_ns.get(), self.threads.current());
-            recorder.record(now_ns, thread, WorldEvent::Panic.into());
+        if self.recorder.try_borrow_mut().is_ok() && self.oracles.try_borrow_mut().is_ok() {
+            self.record(WorldEvent::Panic.into());
         }
     }
 
     /// Takes down an event of the kernel itself.
     #[inline]
     pub(crate) fn record_kernel(&self, event: WorldEvent) {
-        let mut recorder = self.recorder.borrow_mut();
-        recorder.record(self.now_ns.get(), ThreadId::KERNEL, event.into());
+        self.take_down(ThreadId::KERNEL, event.into());
+    }
+
+    /// Takes down an event and shows it to the oracles. One that must not be is the last of the run.
+    #[inline]
+    fn take_down(&self, thread: ThreadId, event: Entry) {
+        if self.step_limit.get() == 0 {
+            return;
+        }
+        let record = self.recorder.borrow_mut().record(self.now_ns.get(), thread, event);
+        let mut oracles = self.oracles.borrow_mut();
+        if let Some(oracles) = &mut *oracles
+            && !oracles.observe(&record, self)
+        {
+            self.violated();
+        }
+    }
+
+    /// An oracle has seen what must not be. The caller may be in the middle of a system call, with the
+    /// kernel locked, so it goes on to the next point; no record follows.
+    #[cold]
+    fn violated(&self) {
+        self.finish(Outcome::Violated);
+        self.step_limit.set(0);
     }
 
     /// Chooses a number below `n`.
@@ -243,7 +277,7 @@ impl Engine {
     #[inline]
     pub(crate) fn strikes(&self, fault: FaultKind) -> bool {
         let per_mille = self.faults.per_mille(fault);
-        if per_mille == 0 {
+        if per_mille == 0 || self.healed.get() {
             return false;
         }
         let kind = ChoiceKind::Fault(fault);
@@ -255,11 +289,31 @@ impl Engine {
         strikes
     }
 
+    /// As [`strikes`](Engine::strikes), at most once in a run.
+    #[inline]
+    pub(crate) fn strikes_once(&self, fault: FaultKind) -> bool {
+        // The rate first: for most runs that is all there is to it.
+        self.faults.per_mille(fault) > 0
+            && self.faults_struck.borrow().of(fault) == 0
+            && self.strikes(fault)
+    }
+
+    /// From here on no fault strikes, and none is asked about, so that it takes no place in the list of
+    /// choices. Order and delays go on varying.
+    pub(crate) fn heal(&self) {
+        self.healed.set(true);
+    }
+
     /// A number for a lock or a parker, in order of first sight.
     pub(crate) fn object_number(&self) -> u32 {
         let number = self.next_object.get();
         self.next_object.set(number + 1);
         number
+    }
+
+    /// Whether threads beside the running one have not ended.
+    pub(crate) fn has_other_threads(&self) -> bool {
+        self.threads.unended() > 1
     }
 
     /// Ends the run. The first reason counts.
@@ -282,6 +336,16 @@ impl Engine {
             },
         };
         self.threads.blocked().into_iter().map(describe).collect()
+    }
+}
+
+impl Look for Engine {
+    fn is_blocked(&self, thread: ThreadId) -> bool {
+        self.threads.is_blocked(thread)
+    }
+
+    fn file_of(&self, fd: RawFd) -> Option<u32> {
+        self.world.as_ref()?.file_of(fd)
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Outcome {
         /// The thread's name.
         thread: String,
     },
+    /// An oracle saw what must not be.
+    Violated,
     /// The run took more steps than it may.
     StepLimit,
     /// Everybody waits, and the next thing to happen lies beyond the limit of time. When threads that
@@ -56,6 +58,7 @@ impl fmt::Display for Outcome {
                 }
                 write!(f, ": {message}")
             }
+            Outcome::Violated => f.write_str("stopped by an oracle"),
             Outcome::StepLimit => f.write_str("step limit reached"),
             Outcome::TimeLimit { blocked } => {
                 f.write_str("time limit reached:")?;

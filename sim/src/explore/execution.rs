@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use netpoll::Builder;
-use netpoll::platform::Platform;
+use netpoll::platform::{Park as _, Platform};
 use netpoll::runtime::{GoroutineState, Inspector};
 
 use super::violation::Violation;
+use crate::engine::{self, Engine};
 use crate::scenarios::Scenario;
-use crate::{Faults, Granularity, Keep, Report, Sim, SimConfig, SimKernel, Source, run};
+use crate::{Faults, Granularity, Keep, Outcome, Report, Sim, SimConfig, SimKernel, Source, run};
 
 /// The workers of a run when nobody says otherwise: as few as a race needs.
 pub const WORKERS_DEFAULT: usize = 2;
@@ -103,6 +104,18 @@ pub fn execute_on<P: Platform<Kernel = SimKernel>>(
     source: Source,
     record: Keep,
 ) -> Execution {
+    execute_with::<P>(scenario, options, source, record, |kernel| kernel)
+}
+
+/// Runs a scenario once, on a platform whose kernel is built around the simulated one.
+#[must_use]
+pub fn execute_with<P: Platform>(
+    scenario: &Scenario,
+    options: &Options,
+    source: Source,
+    record: Keep,
+    around: impl FnOnce(SimKernel) -> P::Kernel + Send + 'static,
+) -> Execution {
     let config = SimConfig {
         source,
         granularity: options.granularity,
@@ -111,6 +124,7 @@ pub fn execute_on<P: Platform<Kernel = SimKernel>>(
         step_limit: STEP_LIMIT,
         time_limit_ns: TIME_LIMIT_NS,
         record,
+        oracles: true,
         ..SimConfig::seed(0)
     };
     let sight = Arc::new(Mutex::new(Sight::Nothing));
@@ -123,12 +137,12 @@ pub fn execute_on<P: Platform<Kernel = SimKernel>>(
             let before = std::mem::replace(&mut *lock(&shown), sight);
             drop(before);
         };
-        let runtime = Builder::new().build_on::<P>(kernel);
+        let runtime = Builder::new().build_on::<P>(around(kernel));
         let runtime = runtime.expect("the simulated kernel refuses no runtime");
         let inspector = runtime.inspector();
         see(Sight::Inspector(inspector.clone()));
-        runtime.run(body).expect("a new runtime starts goroutines");
-        drop(runtime);
+        body.run(runtime);
+        wait_for_threads::<P>();
         see(Sight::Left(inspector.goroutines(), inspector.waiters()));
     });
     let (goroutines, waiters) = match std::mem::take(&mut *lock(&sight)) {
@@ -141,8 +155,23 @@ pub fn execute_on<P: Platform<Kernel = SimKernel>>(
             seen
         }
     };
-    let violation = Violation::of(&report, &goroutines, waiters);
+    let violation = match (&report.outcome, scenario.abandons) {
+        (Outcome::Finished, true) => Violation::of_abandoning(&report, &goroutines, waiters),
+        _ => Violation::of(&report, &goroutines, waiters),
+    };
     Execution { report, goroutines, violation }
+}
+
+/// Lets the threads of blocking calls end: a runtime that is dropped does not wait for them.
+fn wait_for_threads<P: Platform>() {
+    const LAST_WORDS_NS: u64 = 1_000_000;
+    let now_ns = || engine::with(|engine| engine.map_or(0, Engine::now_ns));
+    let others = || engine::with(|engine| engine.is_some_and(Engine::has_other_threads));
+    let (parker, until_ns) = (P::Parker::new(), now_ns() + LAST_WORDS_NS);
+    // A park may return for no reason.
+    while others() && now_ns() < until_ns {
+        parker.park_timeout(LAST_WORDS_NS);
+    }
 }
 
 fn lock(sight: &Mutex<Sight>) -> std::sync::MutexGuard<'_, Sight> {

@@ -25,7 +25,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use execution::{Execution, Options, WORKERS_DEFAULT, execute, execute_on};
+pub use execution::{Execution, Options, WORKERS_DEFAULT, execute, execute_on, execute_with};
 pub use finding::{Finding, faults_name, granularity_name};
 pub use violation::{Property, Violation, status_text};
 

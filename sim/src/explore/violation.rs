@@ -33,11 +33,15 @@ pub enum Property {
     DescriptorLeak,
     /// Threads had not ended when the runtime was gone.
     ThreadLeak,
+    /// Oracle 1: an edge was lost, or made up.
+    Readiness,
+    /// Oracle 5: a park was ended twice or not at all.
+    Wakeups,
 }
 
 impl Property {
     /// Every kind.
-    pub const ALL: [Property; 8] = [
+    pub const ALL: [Property; 10] = [
         Property::Panic,
         Property::LostWakeup,
         Property::Deadlock,
@@ -46,6 +50,8 @@ impl Property {
         Property::WaiterCount,
         Property::DescriptorLeak,
         Property::ThreadLeak,
+        Property::Readiness,
+        Property::Wakeups,
     ];
 
     /// The name in failure files.
@@ -60,6 +66,8 @@ impl Property {
             Property::WaiterCount => "waiter-count",
             Property::DescriptorLeak => "descriptor-leak",
             Property::ThreadLeak => "thread-leak",
+            Property::Readiness => "readiness",
+            Property::Wakeups => "wakeups",
         }
     }
 
@@ -92,6 +100,16 @@ impl Violation {
         Violation { property, sentence, subject: None }
     }
 
+    /// What a run violated that may end with goroutines parked: they and what they hold are not leaks.
+    pub(super) fn of_abandoning(
+        report: &Report,
+        goroutines: &[GoroutineState],
+        waiters: i32,
+    ) -> Option<Violation> {
+        let parked = goroutines.iter().filter(|g| g.parked_io.is_some()).count() as i32;
+        left_behind(report, &[], waiters - parked, &[])
+    }
+
     /// What the run violated, if anything.
     pub(super) fn of(
         report: &Report,
@@ -99,7 +117,8 @@ impl Violation {
         waiters: i32,
     ) -> Option<Violation> {
         match &report.outcome {
-            Outcome::Finished => left_behind(report, goroutines, waiters),
+            Outcome::Violated => report.violations.first().cloned(),
+            Outcome::Finished => left_behind(report, goroutines, waiters, &report.open_fds),
             panicked @ Outcome::Panicked { .. } => {
                 Some(Violation::new(Property::Panic, panicked.to_string()))
             }
@@ -174,7 +193,12 @@ pub fn status_text(status: Status) -> String {
 }
 
 /// What a run that has finished should not have left.
-fn left_behind(report: &Report, goroutines: &[GoroutineState], waiters: i32) -> Option<Violation> {
+fn left_behind(
+    report: &Report,
+    goroutines: &[GoroutineState],
+    waiters: i32,
+    open_fds: &[OpenFd],
+) -> Option<Violation> {
     if let Some(g) = goroutines.first() {
         let (n, what) = (goroutines.len(), status_text(g.status));
         let sentence = format!("goroutine leak: {n} have not ended; g{} {what}", g.id);
@@ -186,9 +210,9 @@ fn left_behind(report: &Report, goroutines: &[GoroutineState], waiters: i32) -> 
     }
     // A leaked socket keeps its runtime, whose own descriptors are no news.
     let is_socket = |open: &&OpenFd| open.kind.starts_with("tcp");
-    let sockets = report.open_fds.iter().find(is_socket);
-    if let Some(open) = sockets.or(report.open_fds.first()) {
-        let n = report.open_fds.len();
+    let sockets = open_fds.iter().find(is_socket);
+    if let Some(open) = sockets.or(open_fds.first()) {
+        let n = open_fds.len();
         let sentence = format!("S15 descriptor leak: {n} were never closed; {open}");
         return Some(Violation::new(Property::DescriptorLeak, sentence));
     }
@@ -203,6 +227,7 @@ fn left_behind(report: &Report, goroutines: &[GoroutineState], waiters: i32) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::Checks;
     use crate::{FaultCounts, Trace};
     use netpoll::trace::WaitReason;
 
@@ -215,6 +240,8 @@ mod tests {
             steps: 9,
             end_ns: 0,
             faults_struck: FaultCounts::default(),
+            violations: Vec::new(),
+            checks: Checks::default(),
             open_fds,
             threads_abandoned: 0,
         }
@@ -231,7 +258,7 @@ mod tests {
     }
 
     fn socket(ready: i32) -> OpenFd {
-        OpenFd { fd: 5, kind: "tcp", ready: ready.cast_unsigned(), interest: None }
+        OpenFd { fd: 5, file: 2, kind: "tcp", ready: ready.cast_unsigned(), interest: None }
     }
 
     #[track_caller]

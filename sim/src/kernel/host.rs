@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use netpoll::platform::RawFd;
 use netpoll::trace::Event;
 use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
 
@@ -148,11 +149,21 @@ impl World for SimKernel {
             machine.next_arrival_ns()
         })
     }
+
+    fn file_of(&self, fd: RawFd) -> Option<u32> {
+        self.host().machine().file_of(fd)
+    }
 }
 
 impl SimKernel {
     pub(crate) fn new(workers: usize, config: NetConfig) -> SimKernel {
         Simulated::on(EngineHost { workers, machine: Mutex::new(Machine::new(config)) })
+    }
+
+    /// Ends the faults of the run: those that have struck stay, and no other one strikes. From the phase in
+    /// which a program is tried to the phase in which it must come to its end.
+    pub fn heal(&self) {
+        engine::inside("healing", Engine::heal);
     }
 
     /// Drops everything, so that handles which an abandoned run has leaked hold little memory.

@@ -56,6 +56,14 @@ pub trait Env {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FileId(u32);
 
+impl FileId {
+    /// The identity as others see it: in [`OpenFd::file`](super::OpenFd::file), and in what
+    /// [`Machine::file_of`] returns.
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// A registration that watches a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Watch {
@@ -120,6 +128,13 @@ impl Machine {
     pub(super) fn lookup(&self, fd: RawFd) -> Result<FileId, Errno> {
         let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
         self.numbers.get(index).copied().flatten().ok_or(Errno::EBADF)
+    }
+
+    /// The open file description behind a number now, as in [`OpenFd::file`](super::OpenFd::file): what
+    /// tells two lives of a number apart.
+    #[must_use]
+    pub fn file_of(&self, fd: RawFd) -> Option<u32> {
+        self.lookup(fd).ok().map(FileId::number)
     }
 
     /// Whether another number can be had.
@@ -269,7 +284,7 @@ impl Machine {
         let fd = self.file(id).shown_as;
         if fd >= 0 {
             let ready = self.readiness(id);
-            env.record(WorldEvent::Edge { fd, ready });
+            env.record(WorldEvent::Edge { fd, file: id.number(), ready, wakeup });
         }
         for index in 0..self.file(id).watches.len() {
             let Watch { ep, fd } = self.file(id).watches[index];

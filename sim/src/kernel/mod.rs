@@ -76,6 +76,9 @@ impl<H> fmt::Debug for Simulated<H> {
 pub struct OpenFd {
     /// Its number.
     pub fd: RawFd,
+    /// The open file description behind it: never used again in the run, unlike the number, and shared by
+    /// its duplicates.
+    pub file: u32,
     /// What kind of file it is: `tcp`, `tcp listener`, `epoll` or `eventfd`.
     pub kind: &'static str,
     /// Its readiness, in the bits of `epoll`.
@@ -133,14 +136,6 @@ impl<H: Host> Simulated<H> {
         self.host.leave();
     }
 
-    /// `dup`: another number for the same file. Not part of the seam; for tests.
-    ///
-    /// # Errors
-    /// `EBADF`, `EMFILE`.
-    pub fn dup(&self, fd: RawFd) -> Result<RawFd, Errno> {
-        self.call("dup", fd, 0, |m, _| m.dup(fd), |&new| new.into())
-    }
-
     /// The open descriptors, in order.
     #[must_use]
     pub fn open_fds(&self) -> Vec<OpenFd> {
@@ -179,6 +174,7 @@ fn open_fds(machine: &mut Machine) -> Vec<OpenFd> {
         let watch = watches.into_iter().find(|watch| watch.fd == fd);
         OpenFd {
             fd,
+            file: file.number(),
             kind,
             ready: machine.readiness(file),
             interest: watch.and_then(|watch| machine.epoll_mut(watch.ep).interest((fd, file))),
@@ -298,6 +294,22 @@ impl<H: Host> Kernel for Simulated<H> {
         self.call("socket", -1, 0, |m, env| m.socket(env, domain, kind), number)
     }
 
+    fn socketpair(&self, _domain: Domain, _kind: SockType) -> Result<(RawFd, RawFd), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    fn pipe2(&self) -> Result<(RawFd, RawFd), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    fn dup(&self, fd: RawFd) -> Result<RawFd, Errno> {
+        self.call("dup", fd, 0, |m, _| m.dup(fd), number)
+    }
+
+    fn set_nonblocking(&self, _fd: RawFd) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
     fn bind(&self, fd: RawFd, addr: &SockAddr) -> Result<(), Errno> {
         self.call("bind", fd, port(addr), |m, _| m.bind(fd, addr), nothing)
     }
@@ -360,6 +372,15 @@ impl<H: Host> Kernel for Simulated<H> {
         self.call("peek", fd, arg, |m, _| m.peek(fd, buf), count)
     }
 
+    fn recvfrom(
+        &self,
+        _fd: RawFd,
+        _buf: &mut [u8],
+        _peek: bool,
+    ) -> Result<(usize, Option<SockAddr>), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
     fn write(&self, fd: RawFd, buf: &[u8]) -> Result<usize, Errno> {
         let arg = buf.len() as i64;
         self.call("write", fd, arg, |m, env| m.write(env, fd, &[buf]), count)
@@ -369,6 +390,19 @@ impl<H: Host> Kernel for Simulated<H> {
         let parts: Vec<&[u8]> = bufs.iter().map(|buf| &**buf).collect();
         let arg: usize = parts.iter().map(|part| part.len()).sum();
         self.call("writev", fd, arg as i64, |m, env| m.write(env, fd, &parts), count)
+    }
+
+    fn sendto(&self, _fd: RawFd, _buf: &[u8], _addr: Option<&SockAddr>) -> Result<usize, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno> {
+        let asked = events | libc::EPOLLERR as u32 | libc::EPOLLHUP as u32;
+        let ready = |m: &mut Machine, _: &dyn Env| {
+            let file = m.lookup(fd)?;
+            Ok(m.readiness(file) & asked)
+        };
+        self.call("poll", fd, events.into(), ready, |&ready| ready.into())
     }
 
     fn close(&self, fd: RawFd) -> Result<(), Errno> {
@@ -384,6 +418,10 @@ impl<H: Host> Kernel for Simulated<H> {
     fn epoll_add(&self, epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno> {
         let add = |m: &mut Machine, env: &dyn Env| m.epoll_add(env, epfd, fd, event);
         self.call("epoll_add", epfd, fd.into(), add, nothing)
+    }
+
+    fn epoll_mod(&self, _epfd: RawFd, _fd: RawFd, _event: EpollEvent) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
     }
 
     fn epoll_del(&self, epfd: RawFd, fd: RawFd) -> Result<(), Errno> {

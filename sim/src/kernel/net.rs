@@ -89,6 +89,7 @@ pub(super) fn unspecified(domain: Domain) -> SocketAddr {
     let ip = match domain {
         Domain::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         Domain::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        Domain::Unix => unreachable!("a Unix socket has no port"),
     };
     SocketAddr::new(ip, 0)
 }

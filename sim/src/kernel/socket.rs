@@ -26,6 +26,9 @@ impl Machine {
         domain: Domain,
         kind: SockType,
     ) -> Result<RawFd, Errno> {
+        if domain == Domain::Unix {
+            return Err(Errno::EAFNOSUPPORT);
+        }
         if kind != SockType::Stream {
             return Err(Errno::EPROTONOSUPPORT);
         }
@@ -233,6 +236,7 @@ impl Machine {
             (libc::SOL_SOCKET, libc::SO_DOMAIN) => match tcp.domain {
                 Domain::Inet => libc::AF_INET,
                 Domain::Inet6 => libc::AF_INET6,
+                Domain::Unix => libc::AF_UNIX,
             },
             (libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => i32::from(tcp.state == State::Listen),
             (libc::SOL_SOCKET, libc::SO_REUSEADDR) => i32::from(tcp.reuse_addr),

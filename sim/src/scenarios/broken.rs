@@ -7,16 +7,15 @@ use netpoll::sync::{Condvar, Mutex};
 
 use super::Scenario;
 use super::common::join;
-use crate::{Faults, Granularity};
+use crate::Faults;
 
 pub(super) fn scenario() -> Scenario {
-    Scenario {
-        name: "broken",
-        about: "a program that is wrong itself, to see what a failure looks like; not part of --all",
-        faults: Faults::none(),
-        granularity: Granularity::Atomic,
+    let scenario = Scenario::new(
+        "broken",
+        "a program that is wrong itself, to see what a failure looks like; not part of --all",
         body,
-    }
+    );
+    Scenario { faults: Faults::none(), ..scenario.atomic() }
 }
 
 /// Attempts in one run.

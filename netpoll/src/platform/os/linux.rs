@@ -7,13 +7,31 @@ use super::sockaddr::{RawAddr, family};
 use crate::platform::{Domain, EpollEvent, Errno, RawFd, SockAddr, SockType};
 
 pub(super) fn socket(domain: Domain, kind: SockType) -> Result<RawFd, Errno> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::socket(family(domain), flagged(kind), 0) })
+}
+
+pub(super) fn socketpair(domain: Domain, kind: SockType) -> Result<(RawFd, RawFd), Errno> {
+    let mut ends = [-1; 2];
+    // SAFETY: the call writes two numbers into a local that has room for them.
+    check(unsafe { libc::socketpair(family(domain), flagged(kind), 0, ends.as_mut_ptr()) })?;
+    Ok(ends.into())
+}
+
+pub(super) fn pipe2() -> Result<(RawFd, RawFd), Errno> {
+    let mut ends = [-1; 2];
+    // SAFETY: the call writes two numbers into a local that has room for them.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+    Ok(ends.into())
+}
+
+/// The number of a socket type, with the flags that every socket is born with.
+fn flagged(kind: SockType) -> libc::c_int {
     let kind = match kind {
         SockType::Stream => libc::SOCK_STREAM,
         SockType::Datagram => libc::SOCK_DGRAM,
     };
-    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: no memory is involved.
-    check(unsafe { libc::socket(family(domain), kind, 0) })
+    kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK
 }
 
 pub(super) fn accept4(fd: RawFd) -> Result<(RawFd, SockAddr), Errno> {
@@ -33,22 +51,41 @@ pub(super) fn accept4(fd: RawFd) -> Result<(RawFd, SockAddr), Errno> {
     }
 }
 
+pub(super) fn poll(fd: RawFd, events: u32) -> Result<u32, Errno> {
+    // On Linux the bits of `poll` are those of `epoll`.
+    const {
+        assert!(libc::POLLIN as u32 == libc::EPOLLIN as u32);
+        assert!(libc::POLLPRI as u32 == libc::EPOLLPRI as u32);
+        assert!(libc::POLLOUT as u32 == libc::EPOLLOUT as u32);
+        assert!(libc::POLLERR as u32 == libc::EPOLLERR as u32);
+        assert!(libc::POLLHUP as u32 == libc::EPOLLHUP as u32);
+        assert!(libc::POLLRDHUP as u32 == libc::EPOLLRDHUP as u32);
+    }
+    let mut record = libc::pollfd { fd, events: events as i16, revents: 0 };
+    // SAFETY: the call reads and writes one record, a local.
+    check(unsafe { libc::poll(&raw mut record, 1, 0) })?;
+    if record.revents & libc::POLLNVAL != 0 {
+        return Err(Errno::EBADF);
+    }
+    Ok(u32::from(record.revents.cast_unsigned()))
+}
+
 pub(super) fn epoll_create1() -> Result<RawFd, Errno> {
     // SAFETY: no memory is involved.
     check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
 }
 
-pub(super) fn epoll_add(epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno> {
+/// Adds, changes or removes a registration, as `operation` says. Removing looks at no event, but kernels
+/// before 2.6.9 wanted to see one.
+pub(super) fn epoll_ctl(
+    epfd: RawFd,
+    operation: libc::c_int,
+    fd: RawFd,
+    event: EpollEvent,
+) -> Result<(), Errno> {
     let mut record = libc::epoll_event { events: event.events, u64: event.data };
     // SAFETY: the kernel reads the record, a local, during the call only.
-    check(unsafe { libc::epoll_ctl(epfd, libc::EPOLL_CTL_ADD, fd, &raw mut record) })?;
-    Ok(())
-}
-
-pub(super) fn epoll_del(epfd: RawFd, fd: RawFd) -> Result<(), Errno> {
-    let mut unused = libc::epoll_event { events: 0, u64: 0 };
-    // SAFETY: the record, which kernels before 2.6.9 wanted to see, is a local.
-    check(unsafe { libc::epoll_ctl(epfd, libc::EPOLL_CTL_DEL, fd, &raw mut unused) })?;
+    check(unsafe { libc::epoll_ctl(epfd, operation, fd, &raw mut record) })?;
     Ok(())
 }
 

@@ -2,8 +2,9 @@
 
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::slice;
 
-use crate::platform::{Domain, Errno, SockAddr};
+use crate::platform::{Domain, Errno, SockAddr, UnixAddr};
 
 /// Room for an address of any family, with the length that is in use.
 pub(super) struct RawAddr {
@@ -13,6 +14,9 @@ pub(super) struct RawAddr {
 
 /// All of `sockaddr_storage`: what a call that fills in an address may write at most.
 const CAPACITY: libc::socklen_t = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+
+/// Where the path stands in the structure of a Unix address.
+const SUN_PATH: usize = mem::offset_of!(libc::sockaddr_un, sun_path);
 
 impl RawAddr {
     /// Room that a system call is to fill.
@@ -43,6 +47,17 @@ impl RawAddr {
                 raw.sin6_scope_id = addr.scope_id();
                 RawAddr::from_family(raw)
             }
+            SockAddr::Unix(addr) => {
+                // SAFETY: as in `empty`.
+                let mut raw = unsafe { mem::zeroed::<libc::sockaddr_un>() };
+                raw.sun_family = libc::AF_UNIX as libc::sa_family_t;
+                let (path, len) = addr.to_sun_path();
+                raw.sun_path = path.map(|byte| byte as libc::c_char);
+                let mut raw = RawAddr::from_family(raw);
+                // The length says which kind of address it is: unix(7).
+                raw.len = (SUN_PATH + len) as libc::socklen_t;
+                raw
+            }
         }
     }
 
@@ -65,8 +80,17 @@ impl RawAddr {
                 let addr = SocketAddrV6::new(ip, port, raw.sin6_flowinfo, raw.sin6_scope_id);
                 Ok(SockAddr::Inet(SocketAddr::V6(addr)))
             }
+            libc::AF_UNIX => {
+                let raw: &[u8] = self.as_bytes();
+                Ok(SockAddr::Unix(UnixAddr::from_sun_path(&raw[SUN_PATH.min(raw.len())..])))
+            }
             _ => Err(Errno::EAFNOSUPPORT),
         }
+    }
+
+    /// The address of a sender, if the call has filled one in and it is one that the runtime knows.
+    pub(super) fn get_if_any(&self) -> Option<SockAddr> {
+        if self.len == 0 { None } else { self.get().ok() }
     }
 
     /// What a call reads: the address and its length.
@@ -77,6 +101,15 @@ impl RawAddr {
     /// What a call fills in: room for an address, and its length to be updated.
     pub(super) fn as_parts_mut(&mut self) -> (*mut libc::sockaddr, *mut libc::socklen_t) {
         ((&raw mut self.storage).cast(), &raw mut self.len)
+    }
+
+    /// The bytes that are in use.
+    fn as_bytes(&self) -> &[u8] {
+        // A call that had to cut an address short reports how long it would have been.
+        let len = self.len.min(CAPACITY) as usize;
+        // SAFETY: all bytes of `storage`, which the slice borrows, are initialised, and `len` is no
+        // more than there are.
+        unsafe { slice::from_raw_parts((&raw const self.storage).cast(), len) }
     }
 
     fn from_family<T: Family>(raw: T) -> RawAddr {
@@ -113,12 +146,14 @@ trait Family: Copy {
 
 impl Family for libc::sockaddr_in {}
 impl Family for libc::sockaddr_in6 {}
+impl Family for libc::sockaddr_un {}
 
 /// The number of an address family.
 pub(super) fn family(domain: Domain) -> libc::c_int {
     match domain {
         Domain::Inet => libc::AF_INET,
         Domain::Inet6 => libc::AF_INET6,
+        Domain::Unix => libc::AF_UNIX,
     }
 }
 
@@ -139,6 +174,20 @@ mod tests {
             let addr = SockAddr::from(addr);
             assert_eq!(RawAddr::new(&addr).get(), Ok(addr));
         }
+    }
+
+    #[test]
+    fn unix_addresses_survive_too_and_their_length_tells_them_apart() {
+        let path = UnixAddr::from_pathname("/run/a").unwrap();
+        let name = UnixAddr::from_abstract_name("a\0b").unwrap();
+        let longest = UnixAddr::from_pathname("x".repeat(UnixAddr::LEN_MAX)).unwrap();
+        for (addr, len) in [(UnixAddr::UNNAMED, 2), (path, 2 + 7), (name, 2 + 4), (longest, 110)] {
+            let raw = RawAddr::new(&addr.into());
+            assert_eq!(raw.len, len, "{addr}");
+            assert_eq!(raw.get(), Ok(addr.into()));
+        }
+        let nobody = RawAddr { len: 0, ..RawAddr::empty() };
+        assert_eq!(nobody.get_if_any(), None, "a sender that has no address");
     }
 
     #[test]

@@ -295,7 +295,7 @@ fn a_duplicate_keeps_the_interest_of_a_closed_number() {
         let (client, server) = pair(k);
         let ep = k.epoll_create1().unwrap();
         watch(k, ep, server, libc::EPOLLIN as u32, 1);
-        let copy = k.duplicate(server);
+        let copy = k.dup(server).unwrap();
         watch(k, ep, copy, libc::EPOLLIN as u32, 2);
         k.write(client, b"x").unwrap();
         k.settle();

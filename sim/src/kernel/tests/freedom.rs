@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use netpoll::platform::{EpollEvent, Errno, Kernel, Park, Primitives, RawFd, Shutdown, Thread};
+use netpoll::platform::{
+    Domain, EpollEvent, Errno, Kernel, Park, Primitives, RawFd, Shutdown, SockType, Thread,
+};
 
 use super::{EDGES, Scripted, listener, loopback, pair, ready, tcp, watch};
 use crate::platform::SimParker;
@@ -208,6 +210,20 @@ fn epoll_wait_returns_no_earlier_than_asked_and_can_be_interrupted() {
 }
 
 #[test]
+fn faults_that_are_healed_strike_no_more_and_are_not_asked_about() {
+    let faults = Faults::none().with(FaultKind::NoDescriptor, 1000);
+    let config = SimConfig { faults, ..SimConfig::seed(0) };
+    let report = run(config, |k| {
+        let socket = || k.socket(Domain::Inet, SockType::Stream);
+        assert_eq!(socket(), Err(Errno::EMFILE));
+        k.heal();
+        k.close(socket().unwrap()).unwrap();
+    });
+    assert!(report.is_clean(), "{}", report.outcome);
+    assert_eq!(report.choices.len(), 1, "{:?}", report.choices);
+}
+
+#[test]
 fn a_blocked_poll_ends_when_another_thread_writes_the_eventfd() {
     check(|k| {
         let (ep, fd) = (k.epoll_create1().unwrap(), k.eventfd().unwrap());
@@ -260,6 +276,23 @@ fn numbers_are_the_lowest_free_ones_and_limited() {
     assert_eq!(report.outcome, Outcome::Finished);
     assert_eq!(report.open_fds.len(), 3);
     assert!(!report.is_clean());
+}
+
+#[test]
+fn a_file_keeps_its_identity_and_a_number_does_not() {
+    check(|k| {
+        let file_of = |fd| k.host().machine().file_of(fd);
+        let fd = k.eventfd().unwrap();
+        let first = file_of(fd).expect("is open");
+        let copy = k.dup(fd).unwrap();
+        assert_eq!(file_of(copy), Some(first));
+        k.close(fd).unwrap();
+        assert_eq!(file_of(fd), None);
+        assert_eq!(k.eventfd(), Ok(fd));
+        assert_ne!(file_of(fd), Some(first));
+        let open: Vec<_> = k.open_fds().iter().map(|open| (open.fd, open.file)).collect();
+        assert_eq!(open, [(fd, file_of(fd).unwrap()), (copy, first)]);
+    });
 }
 
 #[test]

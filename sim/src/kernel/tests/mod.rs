@@ -20,16 +20,11 @@ use crate::platform::SimParker;
 pub(super) trait Scripted: Kernel {
     /// Waits until everything in flight has arrived.
     fn settle(&self);
-    /// `dup`, which is not part of the seam.
-    fn duplicate(&self, fd: RawFd) -> RawFd;
 }
 
 impl Scripted for SimKernel {
     fn settle(&self) {
         SimParker::new().park_timeout(900_000_000);
-    }
-    fn duplicate(&self, fd: RawFd) -> RawFd {
-        self.dup(fd).unwrap()
     }
 }
 

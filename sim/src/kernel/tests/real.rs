@@ -56,10 +56,6 @@ impl Scripted for RealKernel {
     fn settle(&self) {
         std::thread::sleep(Duration::from_millis(2));
     }
-    fn duplicate(&self, fd: RawFd) -> RawFd {
-        // SAFETY: no pointers.
-        check(unsafe { libc::dup(fd) }).unwrap()
-    }
 }
 
 impl Kernel for RealKernel {
@@ -70,6 +66,19 @@ impl Kernel for RealKernel {
         let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: no pointers.
         check(unsafe { libc::socket(libc::AF_INET, kind, 0) })
+    }
+    fn socketpair(&self, _domain: Domain, _kind: SockType) -> Result<(RawFd, RawFd), Errno> {
+        unreachable!("the scripts make no pairs")
+    }
+    fn pipe2(&self) -> Result<(RawFd, RawFd), Errno> {
+        unreachable!("the scripts use no pipes")
+    }
+    fn dup(&self, fd: RawFd) -> Result<RawFd, Errno> {
+        // SAFETY: no pointers.
+        check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) })
+    }
+    fn set_nonblocking(&self, _fd: RawFd) -> Result<(), Errno> {
+        unreachable!("everything that the scripts make is non-blocking")
     }
     fn bind(&self, fd: RawFd, addr: &SockAddr) -> Result<(), Errno> {
         let raw = to_raw(addr);
@@ -132,6 +141,14 @@ impl Kernel for RealKernel {
         // SAFETY: the pointer and length are those of the slice.
         check_len(unsafe { libc::recv(fd, to, len, libc::MSG_PEEK) })
     }
+    fn recvfrom(
+        &self,
+        _fd: RawFd,
+        _buf: &mut [u8],
+        _peek: bool,
+    ) -> Result<(usize, Option<SockAddr>), Errno> {
+        unreachable!("the scripts use no datagrams")
+    }
     fn write(&self, fd: RawFd, buf: &[u8]) -> Result<usize, Errno> {
         let (from, len) = (buf.as_ptr().cast(), buf.len());
         // SAFETY: the pointer and length are those of the slice.
@@ -146,6 +163,16 @@ impl Kernel for RealKernel {
         // SAFETY: `IoSlice` has the layout of `iovec`.
         check_len(unsafe { libc::writev(fd, bufs.as_ptr().cast(), bufs.len() as i32) })
     }
+    fn sendto(&self, _fd: RawFd, _buf: &[u8], _addr: Option<&SockAddr>) -> Result<usize, Errno> {
+        unreachable!("the scripts use no datagrams")
+    }
+    fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno> {
+        let mut raw = libc::pollfd { fd, events: events as i16, revents: 0 };
+        // SAFETY: the pointer is to one local structure.
+        check(unsafe { libc::poll(&raw mut raw, 1, 0) })?;
+        let no_file = raw.revents & libc::POLLNVAL != 0;
+        if no_file { Err(Errno::EBADF) } else { Ok(raw.revents as u32) }
+    }
     fn close(&self, fd: RawFd) -> Result<(), Errno> {
         // SAFETY: the scripts close only what they opened.
         check(unsafe { libc::close(fd) }).map(drop)
@@ -158,6 +185,11 @@ impl Kernel for RealKernel {
         let mut raw = libc::epoll_event { events: event.events, u64: event.data };
         // SAFETY: the pointer is to a local structure.
         check(unsafe { libc::epoll_ctl(epfd, libc::EPOLL_CTL_ADD, fd, &raw mut raw) }).map(drop)
+    }
+    fn epoll_mod(&self, epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno> {
+        let mut raw = libc::epoll_event { events: event.events, u64: event.data };
+        // SAFETY: the pointer is to a local structure.
+        check(unsafe { libc::epoll_ctl(epfd, libc::EPOLL_CTL_MOD, fd, &raw mut raw) }).map(drop)
     }
     fn epoll_del(&self, epfd: RawFd, fd: RawFd) -> Result<(), Errno> {
         let none = std::ptr::null_mut();

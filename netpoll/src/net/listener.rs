@@ -30,7 +30,7 @@ impl TcpListener {
     /// That of the last address tried; outside of a runtime.
     pub fn bind(addrs: impl ToSocketAddrs) -> io::Result<TcpListener> {
         let runtime = current_runtime()?;
-        try_each(addrs, |addr| runtime.tcp_listen(addr.into(), BACKLOG).map(TcpListener))
+        try_each(addrs, |addr| runtime.listen(addr.into(), BACKLOG).map(TcpListener))
     }
 
     /// The listener of a descriptor.

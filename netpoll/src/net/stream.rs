@@ -50,7 +50,7 @@ impl TcpStream {
     pub fn connect(addrs: impl ToSocketAddrs) -> io::Result<TcpStream> {
         let runtime = current_runtime()?;
         try_each(addrs, |addr| {
-            let descriptor = runtime.tcp_connect(addr.into(), None)?;
+            let descriptor = runtime.connect(addr.into(), None)?;
             Ok(TcpStream::new(descriptor))
         })
     }
@@ -66,7 +66,7 @@ impl TcpStream {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let deadline = saturating_add(runtime.now(), timeout);
-        let descriptor = runtime.tcp_connect((*addr).into(), Some(deadline))?;
+        let descriptor = runtime.connect((*addr).into(), Some(deadline))?;
         Ok(TcpStream::new(descriptor))
     }
 

@@ -319,5 +319,8 @@ fn errno() -> Errno {
 }
 
 #[cfg(test)]
+#[path = "files_test.rs"]
+mod files_tests;
+#[cfg(test)]
 #[path = "kernel_test.rs"]
 mod tests;

@@ -90,6 +90,9 @@ pub fn interest(mode: Mode) -> u32 {
     }
 }
 
+/// The event that the reading half of a socket has ended, by the peer or by a shutdown.
+pub const END: u32 = RDHUP;
+
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Epoll<P: Platform> {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::file::{File, Kind, Owner};
 use super::nap::Nap;
-use crate::backend;
+use crate::backend::epoll::{END, interest};
 use crate::ops::{Deadlines, Descriptor, RuntimeOps};
 use crate::platform::{Atomic, Errno, Kernel, Platform, RawFd, Shutdown, SockAddr};
 use crate::poll::desc::StartRead;
@@ -47,9 +47,30 @@ impl<P: Platform> File<P> {
         Ok(sent)
     }
 
+    /// A read of a datagram socket, or one that need not care.
+    ///
+    /// When the reading half is shut down, a call that blocks returns nothing, as at the end of a stream.
+    /// One that does not block says `EAGAIN` for ever, and only the readiness tells.
+    fn receive<R: Default>(
+        &self,
+        mut call: impl FnMut(&P::Kernel, RawFd) -> Result<R, Errno>,
+    ) -> io::Result<R> {
+        self.operate(Mode::Read, |kernel, fd| match call(kernel, fd) {
+            Err(Errno::EAGAIN) if self.is_shut_down()? => Ok(R::default()),
+            result => result,
+        })
+    }
+
+    /// Whether the reading half of a datagram socket is shut down. That is an event, so as long as there
+    /// was none the kernel is not asked.
+    fn is_shut_down(&self) -> Result<bool, Errno> {
+        let perhaps = self.kind == Kind::Datagram && self.pd().is_unsure();
+        Ok(perhaps && self.kernel().poll(self.number, END)? & END != 0)
+    }
+
     /// Whether the kernel says that an operation of this direction is worth trying.
     fn is_ready(&self, mode: Mode) -> Result<bool, Errno> {
-        let events = self.kernel().poll(self.number, backend::epoll::interest(mode))?;
+        let events = self.kernel().poll(self.number, interest(mode))?;
         Ok(events != 0)
     }
 }
@@ -60,7 +81,10 @@ impl<P: Platform> Descriptor for File<P> {
     }
 
     fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() && self.kind != Kind::Datagram {
+        if self.kind == Kind::Datagram {
+            return self.receive(|kernel, fd| kernel.read(fd, buf));
+        }
+        if buf.is_empty() {
             // Not even an expired deadline is reported, but a close is.
             return self.lock(Mode::Read).map(|_| 0);
         }
@@ -90,7 +114,7 @@ impl<P: Platform> Descriptor for File<P> {
     }
 
     fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.operate(Mode::Read, |kernel, fd| kernel.peek(fd, buf))
+        self.receive(|kernel, fd| kernel.peek(fd, buf))
     }
 
     fn write(&self, buf: &[u8]) -> io::Result<usize> {
@@ -121,7 +145,7 @@ impl<P: Platform> Descriptor for File<P> {
     }
 
     fn recv_from(&self, buf: &mut [u8], peek: bool) -> io::Result<(usize, Option<SockAddr>)> {
-        self.operate(Mode::Read, |kernel, fd| kernel.recvfrom(fd, buf, peek))
+        self.receive(|kernel, fd| kernel.recvfrom(fd, buf, peek))
     }
 
     fn send_to(&self, buf: &[u8], addr: &SockAddr) -> io::Result<usize> {

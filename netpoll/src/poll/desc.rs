@@ -288,6 +288,11 @@ impl<P: Platform> PollDesc<P> {
         self.info.load().check(mode)
     }
 
+    /// Whether an event of this life told of an end, an error or urgent data.
+    pub fn is_unsure(&self) -> bool {
+        self.info.load().is_unsure()
+    }
+
     /// Starts a read of a stream, as [`reset`](PollDesc::reset) does, or says that the system call can be
     /// spared: when the last one was short, the stream has nothing left (epoll(7)), and the slot keeps
     /// every edge since, because nothing has reset it. This is that call's `EAGAIN`, one operation
@@ -306,7 +311,7 @@ impl<P: Platform> PollDesc<P> {
         kernel: &P::Kernel,
         last_was_short: bool,
     ) -> Result<StartRead, PollError> {
-        if last_was_short && !self.info.load().is_unsure() {
+        if last_was_short && !self.is_unsure() {
             return Ok(StartRead::Wait);
         }
         self.reset(kernel, Mode::Read)?;

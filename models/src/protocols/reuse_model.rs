@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use netpoll::ops::Deadlines;
 use netpoll::platform::{Atomic, Kernel, RawFd};
 use netpoll::poll::desc::StartRead;
-use netpoll::poll::{Delay, Netpoll, PollDesc, Released};
+use netpoll::poll::{Delay, FileKind, Netpoll, PollDesc, Released};
 use netpoll::trace::Mode;
 
 use super::descriptor::{Descriptor, ERROR, Seats, Timers};
@@ -44,7 +44,7 @@ impl<P: Checked> Descriptor<P> {
     fn reopen(&self) {
         self.evict();
         self.pd.end(&self.kernel);
-        self.pd.open(&self.kernel, 5);
+        self.pd.open(&self.kernel, 5, FileKind::Other);
     }
 
     fn assert_healthy(&self) {
@@ -148,7 +148,7 @@ fn reuse_against_late_dispatch<P: Checked>() {
     let world = World::<P>::new();
     let World { kernel, netpoll, seats, .. } = &*world;
     let first = kernel.eventfd().expect("numbers are free");
-    let index = netpoll.open(kernel, first).expect("an eventfd can be polled");
+    let index = netpoll.open(kernel, first, FileKind::Other).expect("an eventfd can be polled");
     assert_eq!(kernel.write(first, &1u64.to_ne_bytes()), Ok(8));
     let poller = {
         let world = world.clone();
@@ -157,7 +157,7 @@ fn reuse_against_late_dispatch<P: Checked>() {
     world.close(first, index);
     let second = kernel.eventfd().expect("numbers are free");
     assert_eq!(second, first, "the lowest free number");
-    let again = netpoll.open(kernel, second).expect("an eventfd can be polled");
+    let again = netpoll.open(kernel, second, FileKind::Other).expect("an eventfd can be polled");
     assert_eq!(again, index, "the last descriptor freed");
     assert_eq!(kernel.write(second, &2u64.to_ne_bytes()), Ok(8));
     assert_eq!(seats.wait(netpoll.lives.get(again), kernel, Mode::Read), Ok(()));

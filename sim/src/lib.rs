@@ -19,6 +19,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`choice`] | the stream of decisions and its sources |
+//! | [`deviation`] | choices that are not the dullest, and where they are made |
 //! | `strategy` | how a seed schedules |
 //! | [`engine`] | virtual threads, points, the clock |
 //! | [`platform`] | `Sim`: the primitives of the seam on the engine |
@@ -27,9 +28,11 @@
 //! | [`scenarios`] | programs to explore |
 //! | [`oracle`] | what every run is held against |
 //! | [`explore`](mod@explore) | many seeds, and the report of what was found |
+//! | [`shrink`](mod@shrink) | makes a failing run smaller |
 //! | [`failure`] | the file that keeps it |
 
 pub mod choice;
+pub mod deviation;
 pub mod engine;
 pub mod explore;
 pub mod failure;
@@ -38,6 +41,7 @@ pub mod kernel;
 pub mod oracle;
 pub mod platform;
 pub mod scenarios;
+pub mod shrink;
 mod strategy;
 #[cfg(test)]
 mod tests;
@@ -46,6 +50,7 @@ use std::sync::Arc;
 use std::thread;
 
 pub use choice::{Choice, ChoiceKind, Source};
+pub use deviation::Deviation;
 pub use engine::{Granularity, Outcome};
 pub use faults::{FaultCounts, FaultKind, Faults};
 pub use kernel::{NetConfig, OpenFd, SimKernel};
@@ -115,6 +120,8 @@ pub struct Report {
     pub choices: Vec<Choice>,
     /// The first choice at which a replay did not fit its list, if it ever did not.
     pub diverged: Option<usize>,
+    /// Those of the choices that were not the dullest.
+    pub deviations: Vec<Deviation>,
     /// What happened.
     pub trace: Trace,
     /// How many points the threads passed.
@@ -177,8 +184,9 @@ where
     let oracles = report.oracles.unwrap_or_default();
     Report {
         outcome: report.outcome,
-        choices: report.choices,
-        diverged: report.diverged,
+        choices: report.chosen.choices,
+        diverged: report.chosen.diverged,
+        deviations: report.chosen.deviations,
         trace: report.trace,
         steps: report.steps,
         end_ns: report.end_ns,

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use netpoll_sim::choice::{ChoiceKind, Choices};
+use netpoll_sim::choice::Choices;
 use netpoll_sim::{Choice, Source};
 use shuttle::scheduler::{
     DfsScheduler, PctScheduler, RandomScheduler, Schedule, Scheduler, Task, TaskId,
@@ -105,7 +105,7 @@ fn execute(
             counted.1.fetch_max(take_operations(), Relaxed);
         })
     }));
-    let choices = set_choices(None).map(Choices::finish).unwrap_or_default().0;
+    let choices = set_choices(None).map(Choices::finish).unwrap_or_default().choices;
     let executions = count.0.load(Relaxed);
     match ended {
         Ok(_) => Ok((executions, count.1.load(Relaxed))),
@@ -125,6 +125,11 @@ enum Draw {
 struct Recording {
     policy: Box<dyn Scheduler + Send>,
     source: Draw,
+}
+
+/// A thread's number.
+fn number(id: TaskId) -> u16 {
+    u16::try_from(usize::from(id)).expect("a model has a handful of threads")
 }
 
 impl Scheduler for Recording {
@@ -154,7 +159,8 @@ impl Scheduler for Recording {
         // Counted from the running thread, so that 0 is "go on".
         let start = current.map_or(0, place);
         let offset = || ((place(wanted) + n - start) % n) as u32;
-        let k = with_choices(|choices| choices.decide(ChoiceKind::Thread, n as u32, offset));
+        let numbers: Vec<u16> = runnable.iter().map(|task| number(task.id())).collect();
+        let k = with_choices(|choices| choices.decide(&numbers, start, offset));
         Some(runnable[(start + k as usize) % n].id())
     }
 

@@ -42,7 +42,8 @@ use netpoll_traces::{BlockedOn, Entry, Recorder, ThreadId, Trace, WorldEvent};
 
 pub use outcome::{Blocked, Outcome};
 
-use crate::choice::{Choice, ChoiceKind, Choices};
+use crate::choice::{ChoiceKind, Choices, Chosen};
+use crate::deviation::Asker;
 use crate::faults::{FaultCounts, FaultKind, Faults};
 use crate::oracle::{Look, Oracles};
 pub use points::Wake;
@@ -90,8 +91,7 @@ pub(crate) struct EngineConfig {
 /// What a run was.
 pub(crate) struct EngineReport {
     pub(crate) outcome: Outcome,
-    pub(crate) choices: Vec<Choice>,
-    pub(crate) diverged: Option<usize>,
+    pub(crate) chosen: Chosen,
     pub(crate) trace: Trace,
     pub(crate) steps: u64,
     pub(crate) end_ns: u64,
@@ -134,6 +134,8 @@ pub(crate) struct Engine {
     /// The next number for a lock or parker.
     next_object: Cell<u32>,
     world: Option<Arc<dyn World>>,
+    /// Whether the world carries out what is due, so that no thread asks.
+    world_acts: Cell<bool>,
     /// Set when the run is over.
     outcome: RefCell<Option<Outcome>>,
 }
@@ -183,6 +185,7 @@ impl Engine {
             oracles: RefCell::new(config.oracles),
             next_object: Cell::new(1),
             world: config.world,
+            world_acts: Cell::new(false),
             outcome: RefCell::new(None),
         };
         let body = move || {
@@ -199,11 +202,9 @@ impl Engine {
     }
 
     fn into_report(self) -> EngineReport {
-        let (choices, diverged) = self.choices.into_inner().finish();
         EngineReport {
             outcome: self.outcome.into_inner().expect("the run is over"),
-            choices,
-            diverged,
+            chosen: self.choices.into_inner().finish(),
             trace: self.recorder.into_inner().finish(),
             steps: self.steps.get(),
             end_ns: self.now_ns.get(),
@@ -270,7 +271,25 @@ impl Engine {
     /// Chooses a number below `n`.
     #[inline]
     pub(crate) fn choose(&self, kind: ChoiceKind, n: u32) -> u32 {
-        self.choices.borrow_mut().choose(kind, n)
+        self.noted(|choices| choices.choose(kind, n))
+    }
+
+    /// Makes a choice: says who asks, and notes where in the trace it was if it is not the dullest.
+    #[inline]
+    fn noted(&self, choose: impl FnOnce(&mut Choices) -> u32) -> u32 {
+        let mut choices = self.choices.borrow_mut();
+        let recorder = self.recorder.borrow();
+        let thread = self.threads.current();
+        choices.set_asker(match (self.world_acts.get(), recorder.running(thread)) {
+            (true, _) => Asker::Kernel,
+            (false, Some(g)) => Asker::Goroutine(g),
+            (false, None) => Asker::Thread { thread, after: recorder.ran(thread) },
+        });
+        let k = choose(&mut choices);
+        if k != 0 {
+            choices.set_seen(recorder.seen());
+        }
+        k
     }
 
     /// Whether a fault strikes, here and now.
@@ -281,7 +300,7 @@ impl Engine {
             return false;
         }
         let kind = ChoiceKind::Fault(fault);
-        let strikes = self.choices.borrow_mut().chance(kind, per_mille);
+        let strikes = self.noted(|choices| choices.chance(kind, per_mille).into()) == 1;
         if strikes {
             self.faults_struck.borrow_mut().add(fault);
             self.record(WorldEvent::Fault { name: fault.name() }.into());

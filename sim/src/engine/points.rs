@@ -181,7 +181,9 @@ impl Engine {
         let now_ns = self.now_ns.get();
         if now_ns >= self.alarm_ns.get() {
             let world = self.world.as_ref().expect("only a world sets an alarm");
+            self.world_acts.set(true);
             self.alarm_ns.set(world.tick(now_ns));
+            self.world_acts.set(false);
         }
         if now_ns >= self.deadline_ns.get() {
             self.deadline_ns.set(self.threads.expire(now_ns));
@@ -238,7 +240,7 @@ impl Engine {
                 PointKind::Yield => (index + 1) % n,
                 PointKind::Call | PointKind::Blocked => index % n,
             };
-            let k = self.choices.borrow_mut().thread(kind, runnable, start);
+            let k = self.noted(|choices| choices.thread(kind, runnable, start));
             runnable[(start + k as usize) % n]
         });
         if next != self.threads.current().0 {

@@ -85,7 +85,7 @@ impl Finding {
     ) -> Finding {
         let seed = match source {
             Source::Seed(seed) => Some(seed),
-            Source::Replay(_) | Source::Dull => None,
+            Source::Replay(_) | Source::Dull | Source::Deviations(_) => None,
         };
         let second = execute(scenario, options, source, Keep::All);
         let nondeterminism = first.difference(&second);

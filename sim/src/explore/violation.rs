@@ -236,6 +236,7 @@ mod tests {
             outcome,
             choices: Vec::new(),
             diverged: None,
+            deviations: Vec::new(),
             trace: Trace::default(),
             steps: 9,
             end_ns: 0,

@@ -50,8 +50,8 @@ macro_rules! program {
         let (path, other_path) = (folder.path("listener"), folder.path("second"));
         let name = |addr: io::Result<SocketAddr>| match addr {
             Ok(addr) => match (addr.as_pathname(), addr.as_abstract_name()) {
-                (Some(path), _) => path.file_name().unwrap().to_string_lossy().into_owned(),
-                (_, Some(name)) => String::from_utf8_lossy(name).into_owned(),
+                (Some(path), _) => format!("path {:?}", path.file_name().unwrap()),
+                (_, Some(name)) => format!("name {:?}", String::from_utf8_lossy(name)),
                 _ => format!("unnamed {}", addr.is_unnamed()),
             },
             Err(error) => format!("{:?}", error.kind()),

@@ -11,8 +11,9 @@ use std::time::Duration;
 use netpoll::net::{UnixDatagram, is_closed};
 use netpoll::time::{Instant, sleep};
 use netpoll::{JoinHandle, go};
-use netpoll_tests::child::within;
+use netpoll_tests::child::{in_child, within};
 use netpoll_tests::folder::Folder;
+use netpoll_tests::os;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Enough for a goroutine to have parked.
@@ -37,8 +38,8 @@ macro_rules! program {
         let (path, other_path) = (folder.path("one"), folder.path("other"));
         let name = |addr: io::Result<SocketAddr>| match addr {
             Ok(addr) => match (addr.as_pathname(), addr.as_abstract_name()) {
-                (Some(path), _) => path.file_name().unwrap().to_string_lossy().into_owned(),
-                (_, Some(name)) => String::from_utf8_lossy(name).into_owned(),
+                (Some(path), _) => format!("path {:?}", path.file_name().unwrap()),
+                (_, Some(name)) => format!("name {:?}", String::from_utf8_lossy(name)),
                 _ => format!("unnamed {}", addr.is_unnamed()),
             },
             Err(error) => format!("{:?}", error.kind()),
@@ -115,7 +116,10 @@ fn a_program_for_std_sees_the_same() {
     let theirs = program!(StdSocket);
     let ours = run(|| program!(UnixDatagram));
     assert_eq!(ours, theirs);
-    assert!(ours.iter().any(|line| line.ends_with("from one")), "it says something: {ours:?}");
+    assert!(
+        ours.iter().any(|line| line.ends_with("from path \"one\"")),
+        "it says something: {ours:?}"
+    );
 }
 
 #[test]
@@ -160,8 +164,7 @@ fn sender(
     (socket, sending)
 }
 
-/// Hunts the send that waits for an event that the kernel does not report: the queue is full of the
-/// datagrams of others, so the sender's own buffer never changes.
+/// The queue is full of the datagrams of others, so the senders' own buffers never change.
 #[test]
 fn a_send_waits_while_the_receivers_queue_is_full_and_nothing_is_lost() {
     run(|| {
@@ -184,6 +187,33 @@ fn a_send_waits_while_the_receivers_queue_is_full_and_nothing_is_lost() {
         assert_eq!(received, [&b"connected"[..], b"to its path"]);
         assert_eq!((first.join().unwrap().unwrap(), second.join().unwrap().unwrap()), (11, 9));
     });
+}
+
+/// Hunts the busy loop: a socket that is not connected to the receiver is writable all the time, and each
+/// attempt that fails makes an edge of its own.
+#[test]
+fn a_send_that_waits_leaves_the_processor_alone() {
+    let child = in_child("a_send_that_waits_leaves_the_processor_alone", || {
+        run(|| {
+            let folder = Folder::new();
+            let (receiver, _) = full_receiver(&folder);
+            let senders = [false, true].map(|connected| sender(&folder, connected, b"x").1);
+            sleep(A_WHILE);
+            let pid = std::process::id();
+            let before = os::cpu_time(pid).unwrap();
+            sleep(Duration::from_millis(500));
+            let burnt = os::cpu_time(pid).unwrap() - before;
+            assert!(burnt < Duration::from_millis(100), "{burnt:?} of processor time in 500 ms");
+            for sender in senders {
+                receiver.recv(&mut [0; 8]).unwrap();
+                receiver.recv(&mut [0; 8]).unwrap();
+                assert_eq!(sender.join().unwrap().unwrap(), 1);
+            }
+        });
+    });
+    if let Some(child) = child {
+        child.assert_passed();
+    }
 }
 
 #[test]

@@ -22,8 +22,10 @@ impl<P: Platform> File<P> {
     /// A send to a Unix socket whose queue may be full.
     ///
     /// The kernel tells a sender when its own buffer has room again, and when the queue of the peer that
-    /// it is connected to has; of another receiver's queue it tells nobody. So a sender that could send
-    /// as far as its own socket is concerned looks again after a while.
+    /// it is connected to has; of another receiver's queue it tells nobody. What is worse, an attempt
+    /// that fails takes room in the sender's own buffer and gives it back, which is an edge: who waited
+    /// for edges would try again and again without a pause. So a sender that could send as far as its
+    /// own socket is concerned looks again after a while.
     fn send_to_unix(&self, buf: &[u8], addr: &SockAddr) -> io::Result<usize> {
         let locked = self.lock(Mode::Write)?;
         self.begin(Mode::Write)?;

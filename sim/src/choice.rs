@@ -143,7 +143,8 @@ pub struct Chosen {
     pub choices: Vec<Choice>,
     /// The first choice at which a replay met another question than the recorded one.
     pub diverged: Option<usize>,
-    /// Those of the choices that are not the dullest.
+    /// Those of the choices that are not the dullest. None if the run was made
+    /// [without them](Choices::without_deviations).
     pub deviations: Vec<Deviation>,
 }
 
@@ -151,7 +152,8 @@ pub struct Chosen {
 #[derive(Debug)]
 pub struct Choices {
     source: Inner,
-    places: Places,
+    /// Absent where nobody asks for deviations.
+    places: Option<Places>,
     chosen: Chosen,
 }
 
@@ -176,7 +178,7 @@ impl Choices {
     /// The choices of a run that has not begun.
     #[must_use]
     pub fn new(source: Source) -> Choices {
-        let mut places = Places::new(&[]);
+        let mut places = Places::default();
         let source = match source {
             Source::Seed(seed) => {
                 let mut data = stream(seed, 0);
@@ -194,12 +196,35 @@ impl Choices {
                 Inner::Guided
             }
         };
-        Choices { source, places, chosen: Chosen::default() }
+        Choices { source, places: Some(places), chosen: Chosen::default() }
+    }
+
+    /// The same, but the deviations are not noted, which takes time: for the many runs of which only the
+    /// outcome is looked at.
+    ///
+    /// # Panics
+    /// Where the choices come from deviations.
+    #[must_use]
+    pub fn without_deviations(source: Source) -> Choices {
+        assert!(!matches!(source, Source::Deviations(_)), "deviations are made in their places");
+        Choices { places: None, ..Choices::new(source) }
+    }
+
+    /// Counts a question, if anybody counts; says what is wanted there.
+    #[inline]
+    fn ask(&mut self, kind: ChoiceKind) -> (Option<Place>, Option<Deviation>) {
+        match &mut self.places {
+            None => (None, None),
+            Some(places) => {
+                let (place, wanted) = places.ask(kind);
+                (Some(place), wanted)
+            }
+        }
     }
 
     /// Chooses a number below `n`.
     pub fn choose(&mut self, kind: ChoiceKind, n: u32) -> u32 {
-        let (place, wanted) = self.places.ask(kind);
+        let (place, wanted) = self.ask(kind);
         if n == 1 {
             return 0; // C2
         }
@@ -209,7 +234,7 @@ impl Choices {
             Inner::Guided => wanted.map_or(0, |wanted| wanted.choice.k.min(n - 1)),
             Inner::Dull => 0,
         };
-        self.recorded(place, Choice { kind, n, k }, None)
+        self.recorded(place, Choice { kind, n, k }, || None)
     }
 
     /// Decides whether something happens that has this probability.
@@ -217,14 +242,14 @@ impl Choices {
         if per_mille == 0 {
             return false;
         }
-        let (place, wanted) = self.places.ask(kind);
+        let (place, wanted) = self.ask(kind);
         let k = match &mut self.source {
             Inner::Random(random) => u32::from(below(&mut random.data, 1000) < per_mille.into()),
             Inner::Replay(_) => self.replayed(kind, 2),
             Inner::Guided => wanted.map_or(0, |wanted| wanted.choice.k.min(1)),
             Inner::Dull => 0,
         };
-        self.recorded(place, Choice { kind, n: 2, k }, None) == 1
+        self.recorded(place, Choice { kind, n: 2, k }, || None) == 1
     }
 
     /// Chooses the next thread: an offset, cyclic in `runnable`, from index `start`.
@@ -241,7 +266,7 @@ impl Choices {
     pub fn decide(&mut self, runnable: &[u16], start: usize, draw: impl FnOnce() -> u32) -> u32 {
         let k = self.next_thread(runnable, start, |_| draw());
         let next = runnable[(start + k as usize) % runnable.len()];
-        self.places.set_asker(Asker::thread(ThreadId(next)));
+        self.set_asker(|| Asker::thread(ThreadId(next)));
         k
     }
 
@@ -251,7 +276,7 @@ impl Choices {
         start: usize,
         draw: impl FnOnce(&mut Inner) -> u32,
     ) -> u32 {
-        let (place, wanted) = self.places.ask(ChoiceKind::Thread);
+        let (place, wanted) = self.ask(ChoiceKind::Thread);
         let n = runnable.len() as u32;
         if n == 1 {
             return 0; // C2
@@ -269,7 +294,7 @@ impl Choices {
             },
             source @ (Inner::Random(_) | Inner::Dull) => draw(source),
         };
-        self.recorded(place, Choice { kind: ChoiceKind::Thread, n, k }, Some(thread(k)))
+        self.recorded(place, Choice { kind: ChoiceKind::Thread, n, k }, || Some(thread(k)))
     }
 
     /// Tells the strategy that a thread was born.
@@ -281,14 +306,17 @@ impl Choices {
 
     /// Says who asks from now on. In the beginning it is the main thread.
     #[inline]
-    pub(crate) fn set_asker(&mut self, asker: Asker) {
-        self.places.set_asker(asker);
+    pub(crate) fn set_asker(&mut self, asker: impl FnOnce() -> Asker) {
+        if let Some(places) = &mut self.places {
+            places.set_asker(asker());
+        }
     }
 
     /// Says how many records the trace had when the last deviation was made.
     pub(crate) fn set_seen(&mut self, seen: usize) {
-        let last = self.chosen.deviations.last_mut();
-        last.expect("called after a deviation").seen = seen;
+        if let Some(last) = self.chosen.deviations.last_mut() {
+            last.seen = seen;
+        }
     }
 
     /// The recorded answer to this question, or 0 (C3).
@@ -308,12 +336,18 @@ impl Choices {
         }
     }
 
-    fn recorded(&mut self, place: Place, choice: Choice, target: Option<ThreadId>) -> u32 {
+    #[inline]
+    fn recorded(
+        &mut self,
+        place: Option<Place>,
+        choice: Choice,
+        target: impl FnOnce() -> Option<ThreadId>,
+    ) -> u32 {
         let Choice { kind, n, k } = choice;
         assert!(k < n, "choice {kind:?}: {k} of {n}");
         let Chosen { choices, deviations, .. } = &mut self.chosen;
-        if k != 0 {
-            deviations.push(place.deviation(choices.len(), choice, target));
+        if let Some(place) = place.filter(|_| k != 0) {
+            deviations.push(place.deviation(choices.len(), choice, target()));
         }
         choices.push(choice);
         k
@@ -360,7 +394,10 @@ mod tests {
 
     /// Asks a fixed series of questions.
     fn ask(source: Source) -> Chosen {
-        let mut choices = Choices::new(source);
+        asked(Choices::new(source))
+    }
+
+    fn asked(mut choices: Choices) -> Chosen {
         for i in 0..100 {
             choices.choose(ChoiceKind::EventOrder, 1 + i % 5);
             choices.chance(ChoiceKind::Fault(FaultKind::ShortWrite), 300);
@@ -385,6 +422,8 @@ mod tests {
         assert_eq!(chosen.deviations.len(), set);
         assert!(set > 10, "{set}");
         assert_eq!(ask(Source::Deviations(chosen.deviations.clone())), chosen);
+        let without = asked(Choices::without_deviations(Source::Seed(7)));
+        assert_eq!(without, Chosen { deviations: Vec::new(), ..chosen });
         assert!(ask(Source::Deviations(Vec::new())).deviations.is_empty());
     }
 
@@ -404,7 +443,7 @@ mod tests {
         let asked_by = |order: &[u64], source| {
             let mut choices = Choices::new(source);
             for &g in order {
-                choices.set_asker(Asker::Goroutine(g));
+                choices.set_asker(|| Asker::Goroutine(g));
                 choices.choose(ChoiceKind::EventOrder, 4);
             }
             choices.finish()

@@ -86,6 +86,12 @@ pub(crate) struct Place {
     nth: u32,
 }
 
+impl Default for Places {
+    fn default() -> Places {
+        Places::new(&[])
+    }
+}
+
 impl Places {
     /// Counts, with these deviations to be made.
     pub(crate) fn new(wanted: &[Deviation]) -> Places {

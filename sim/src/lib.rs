@@ -120,7 +120,8 @@ pub struct Report {
     pub choices: Vec<Choice>,
     /// The first choice at which a replay did not fit its list, if it ever did not.
     pub diverged: Option<usize>,
-    /// Those of the choices that were not the dullest.
+    /// Those of the choices that were not the dullest. They are not noted in a run of a seed that is not
+    /// recorded in full.
     pub deviations: Vec<Deviation>,
     /// What happened.
     pub trace: Trace,
@@ -167,8 +168,12 @@ where
         return run.join().expect("a run does not panic");
     }
     let kernel = SimKernel::new(config.workers, config.net);
+    let choices = match (&config.source, config.record) {
+        (Source::Seed(_), Keep::Last(_)) => Choices::without_deviations(config.source),
+        _ => Choices::new(config.source),
+    };
     let engine = EngineConfig {
-        choices: Choices::new(config.source),
+        choices,
         recorder: Recorder::new(config.record),
         granularity: config.granularity,
         faults: config.faults,

@@ -75,7 +75,7 @@ pub fn replay(model: &Model, choices: Vec<Choice>) -> Result<Certificate, Failed
     // Asked, but not heeded. One that draws from a seed would tell people to replay from it.
     let policy = Box::new(DfsScheduler::new(Some(1), true));
     let bound = format!("one list of {} choices", choices.len());
-    let recording = Recording { policy, source: Draw::List(Some(choices)) };
+    let recording = Recording { policy, source: Draw::One(Some(Source::Replay(choices))) };
     let (executions, deepest) = execute(model, recording, None)?;
     let covered = Covered { executions, deepest, bound, complete: false };
     Ok(Certificate::new(model, Checker::Random, covered, start.elapsed()))
@@ -117,8 +117,8 @@ fn execute(
 enum Draw {
     /// A seed for each execution, counting up. `dull`: the kernel does the dullest thing everywhere.
     Seeds { next: u64, dull: bool },
-    /// One list, for one execution.
-    List(Option<Vec<Choice>>),
+    /// What one execution is made from.
+    One(Option<Source>),
 }
 
 /// A scheduler of shuttle's whose decisions are choices.
@@ -135,15 +135,15 @@ fn number(id: TaskId) -> u16 {
 impl Scheduler for Recording {
     fn new_execution(&mut self) -> Option<Schedule> {
         let schedule = self.policy.new_execution()?;
-        let source = match &mut self.source {
-            Draw::List(list) => Source::Replay(list.take()?),
-            Draw::Seeds { dull: true, .. } => Source::Dull,
+        let choices = match &mut self.source {
+            Draw::One(source) => Choices::new(source.take()?),
+            Draw::Seeds { dull: true, .. } => Choices::without_deviations(Source::Dull),
             Draw::Seeds { next, .. } => {
                 *next += 1;
-                Source::Seed(*next)
+                Choices::without_deviations(Source::Seed(*next))
             }
         };
-        set_choices(Some(Choices::new(source)));
+        set_choices(Some(choices));
         Some(schedule)
     }
 

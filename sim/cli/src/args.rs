@@ -23,6 +23,7 @@ pub(crate) enum Command {
     List(ListArgs),
     Explore(ExploreArgs),
     Replay(ReplayArgs),
+    Shrink(ShrinkArgs),
     Models(ModelsArgs),
     Coverage(CoverageArgs),
     Museum(MuseumArgs),
@@ -49,6 +50,8 @@ enum Parsed {
     Explore(ExploreArgs),
     /// Print the trace of one run, byte for byte the same every time.
     Replay(ReplayArgs),
+    /// Make a failure smaller: the same property violated by fewer choices. Replaces the file.
+    Shrink(ShrinkArgs),
     /// Run the models and print what was covered: the certificates.
     Models(ModelsArgs),
     /// Show which transitions of the runtime's state words each checker exercises.
@@ -150,9 +153,28 @@ pub(crate) struct ExploreArgs {
     pub(crate) jobs: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) world: WorldArgs,
+    /// Save and report failures as they were found; otherwise each is made smaller, in up to 10 s.
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
     /// Where to save failures [default: traces/failures in the workspace].
     #[arg(long, value_name = "DIR")]
     pub(crate) save: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShrinkArgs {
+    /// The failure file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Stop looking for something smaller after this long.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) time: Duration,
+    /// Write the smaller failure here and leave FILE as it is.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -229,6 +251,7 @@ pub(crate) fn parse() -> Result<Command, Usage> {
             Parsed::List(args) => Command::List(args),
             Parsed::Explore(args) => Command::Explore(args),
             Parsed::Replay(args) => Command::Replay(args),
+            Parsed::Shrink(args) => Command::Shrink(args),
             Parsed::Models(args) => Command::Models(args),
             Parsed::Coverage(args) => Command::Coverage(args),
             Parsed::Museum(args) => Command::Museum(args),

@@ -9,10 +9,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use netpoll_sim::explore::{self, Finding, Options, Plan, Summary};
 use netpoll_sim::failure::Failure;
 use netpoll_sim::scenarios::{self, Scenario};
+use netpoll_sim::shrink::Budget;
 use serde_json::{Value, json};
 
 use crate::args::{self, ExploreArgs, WorldArgs};
 use crate::output::{Output, commas, to_stderr};
+use crate::shrink::size_json;
 use crate::{Usage, Verdict};
 
 /// Seeds of each scenario when nobody says otherwise: seconds on a small machine.
@@ -35,8 +37,12 @@ pub(crate) fn explore(args: &ExploreArgs, output: &mut Output) -> Result<Verdict
             plan.time = Some(left / (table.scenarios - index) as u32);
         }
         let mut summary = run(&plan);
-        if let Some(finding) = &mut summary.finding {
-            keep(finding, &save);
+        if let Some(mut finding) = summary.finding.take() {
+            if !args.no_shrink {
+                finding = finding.shrunk(&Budget::default());
+            }
+            keep(&mut finding, &save);
+            summary.finding = Some(finding);
         }
         if !args.json {
             output.print(&table.row(&summary));
@@ -255,6 +261,8 @@ pub(crate) fn finding_json(finding: &Finding) -> Value {
         "goroutines": goroutines,
         "last_events": finding.events,
         "choices": finding.choices.len(),
+        "needs": finding.needs,
+        "original": finding.shrunk.as_ref().map(|shrunk| size_json(shrunk.before)),
         "replay": finding.replay_command(),
         "file": finding.saved.as_ref().map(|path| path.display().to_string()),
         "nondeterminism": finding.nondeterminism,

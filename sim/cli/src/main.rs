@@ -1,10 +1,11 @@
-//! The `cargo sim` command: run scenarios under many seeds, look at one run again.
+//! The `cargo sim` command: run scenarios under many seeds, look at one run again, make it
+//! smaller.
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `args.rs` | the arguments, and one clear line for wrong ones |
 //! | `output.rs` | standard output that may be closed, tables, numbers |
-//! | `list.rs`, `explore.rs`, `replay.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
+//! | `list.rs`, `explore.rs`, `replay.rs`, `shrink.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
 //!
 //! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input.
 
@@ -17,6 +18,7 @@ mod museum;
 mod orderings;
 mod output;
 mod replay;
+mod shrink;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Explore(args)) => explore::explore(&args, &mut output),
         Ok(Command::Replay(args)) => replay::replay(&args, &mut output),
+        Ok(Command::Shrink(args)) => shrink::shrink(&args, &mut output),
         Ok(Command::Coverage(args)) => coverage::coverage(&args, &mut output),
         Ok(Command::Museum(args)) if args.list => {
             museum::list(&mut output, args.json);

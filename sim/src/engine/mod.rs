@@ -278,16 +278,17 @@ impl Engine {
     #[inline]
     fn noted(&self, choose: impl FnOnce(&mut Choices) -> u32) -> u32 {
         let mut choices = self.choices.borrow_mut();
-        let recorder = self.recorder.borrow();
-        let thread = self.threads.current();
-        choices.set_asker(match (self.world_acts.get(), recorder.running(thread)) {
-            (true, _) => Asker::Kernel,
-            (false, Some(g)) => Asker::Goroutine(g),
-            (false, None) => Asker::Thread { thread, after: recorder.ran(thread) },
+        choices.set_asker(|| {
+            let (thread, recorder) = (self.threads.current(), self.recorder.borrow());
+            match (self.world_acts.get(), recorder.running(thread)) {
+                (true, _) => Asker::Kernel,
+                (false, Some(g)) => Asker::Goroutine(g),
+                (false, None) => Asker::Thread { thread, after: recorder.ran(thread) },
+            }
         });
         let k = choose(&mut choices);
         if k != 0 {
-            choices.set_seen(recorder.seen());
+            choices.set_seen(self.recorder.borrow().seen());
         }
         k
     }

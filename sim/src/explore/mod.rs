@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `execution.rs` | one run of a scenario: [`execute`] |
 //! | `violation.rs` | what a run violated, if anything: [`Violation`] |
+//! | `needs.rs` | the choices of a failing run that are not the dullest, in words |
+//! | `smaller.rs` | a failing run made smaller: [`shrink`], [`Finding::shrunk`] |
 //! | `finding.rs` | a violation with all that a person needs: [`Finding`] |
 //! | `mod.rs` | many runs on several threads of the operating system: [`explore`] |
 //!
@@ -16,6 +18,8 @@
 
 mod execution;
 mod finding;
+mod needs;
+mod smaller;
 mod violation;
 
 use std::num::NonZeroUsize;
@@ -27,6 +31,8 @@ use std::time::{Duration, Instant};
 
 pub use execution::{Execution, Options, WORKERS_DEFAULT, execute, execute_on, execute_with};
 pub use finding::{Finding, faults_name, granularity_name};
+pub use needs::sentence;
+pub use smaller::shrink;
 pub use violation::{Property, Violation, status_text};
 
 use crate::scenarios::Scenario;

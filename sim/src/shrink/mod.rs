@@ -114,6 +114,31 @@ pub enum End {
     Attempts,
 }
 
+/// `made smaller in 663 runs: of 966 choices that were not the dullest 3 remain`.
+impl fmt::Display for Shrunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, after) = (self.before.deviations, self.after.deviations);
+        if self.after == self.before {
+            write!(
+                f,
+                "not made smaller in {} runs: {before} choices are not the dullest",
+                self.attempts
+            )?;
+        } else {
+            write!(
+                f,
+                "made smaller in {} runs: of {before} choices that were not the dullest {after} remain",
+                self.attempts
+            )?;
+        }
+        match self.end {
+            End::Smallest => Ok(()),
+            End::Time => f.write_str("; the time was up"),
+            End::Attempts => f.write_str("; that is as many as there may be"),
+        }
+    }
+}
+
 /// Why a run cannot be made smaller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unshrinkable {

@@ -142,7 +142,7 @@ fn a_schedule_keeps_the_switches_that_it_needs() {
     let last = smallest(|choices| {
         let (mut running, mut order) = (0, vec![0]);
         for _ in 0..60 {
-            choices.set_asker(Asker::thread(ThreadId(running)));
+            choices.set_asker(|| Asker::thread(ThreadId(running)));
             let k = choices.thread(PointKind::Yield, &[0, 1, 2], usize::from(running));
             running = (running + k as u16) % 3;
             order.push(running);
@@ -269,7 +269,7 @@ impl Drawn {
     fn fails(&self, choices: &mut Choices) -> bool {
         let mut answers = Vec::new();
         for (at, &(g, n)) in self.turns.iter().enumerate() {
-            choices.set_asker(Asker::Goroutine(g));
+            choices.set_asker(|| Asker::Goroutine(g));
             answers.push(choices.choose(KIND, n));
             let more = self.leads.iter().filter(|lead| lead.0 == at && answers[at] > 0);
             for _ in 0..more.map(|lead| lead.1).sum() {

@@ -18,11 +18,9 @@ const PATIENT: Budget = Budget { time: Duration::from_secs(3_600), attempts: 20_
 
 fn scenario(granularity: Granularity, body: fn()) -> &'static Scenario {
     Box::leak(Box::new(Scenario {
-        name: "made_for_a_test",
-        about: "",
         faults: Faults::none(),
         granularity,
-        body,
+        ..Scenario::new("made_for_a_test", "", body)
     }))
 }
 
@@ -137,11 +135,8 @@ fn opens_twenty() {
 #[test]
 fn of_many_faults_the_one_that_is_needed_remains_as_early_as_it_can_be() {
     let scenario: &Scenario = Box::leak(Box::new(Scenario {
-        name: "made_for_a_test",
-        about: "",
         faults: Faults::chaos(),
-        granularity: Granularity::Syscall,
-        body: opens_twenty,
+        ..Scenario::new("made_for_a_test", "", opens_twenty)
     }));
     let found = find(scenario, 0..1_000);
     let struck =

@@ -20,6 +20,9 @@
 //! |---|---|
 //! | [`choice`] | the stream of decisions and its sources |
 //! | `strategy` | how a seed schedules |
+//! | `swarm` | what a seed leaves out |
+//! | `tally` | what really struck |
+//! | `journal` | listening to a run that may not come to its report |
 //! | [`engine`] | virtual threads, points, the clock |
 //! | [`platform`] | `Sim`: the primitives of the seam on the engine |
 //! | [`kernel`] | the simulated kernel |
@@ -33,10 +36,13 @@ pub mod engine;
 pub mod explore;
 pub mod failure;
 pub mod faults;
+mod journal;
 pub mod kernel;
 pub mod platform;
 pub mod scenarios;
 mod strategy;
+mod swarm;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -44,12 +50,14 @@ use std::sync::Arc;
 use std::thread;
 
 pub use choice::{Choice, ChoiceKind, Source};
-pub use engine::{Granularity, Outcome};
-pub use faults::{FaultCounts, FaultKind, Faults};
+pub use engine::{Granularity, Healing, Outcome};
+pub use faults::{FaultCounts, FaultKind, Faults, Profile};
+pub use journal::{Journal, Note};
 pub use kernel::{NetConfig, OpenFd, SimKernel};
 pub use netpoll_traces::Keep;
 use netpoll_traces::{Recorder, Trace};
 pub use platform::Sim;
+pub use tally::{Tally, Totals};
 
 use choice::Choices;
 use engine::{Engine, EngineConfig};
@@ -69,8 +77,12 @@ pub struct SimConfig {
     pub step_limit: u64,
     /// The run is given up when everybody waits and nothing happens before this virtual time.
     pub time_limit_ns: u64,
+    /// When the world heals; `None` for never.
+    pub healing: Option<Healing>,
     /// How much of the run is recorded.
     pub record: Keep,
+    /// Who is told of everything as it happens.
+    pub journal: Option<Journal>,
     /// Sizes and limits of the simulated network.
     pub net: NetConfig,
 }
@@ -86,7 +98,9 @@ impl SimConfig {
             workers: 2,
             step_limit: 10_000_000,
             time_limit_ns: 1_800_000_000_000,
+            healing: None,
             record: Keep::All,
+            journal: None,
             net: NetConfig::default(),
         }
     }
@@ -116,6 +130,10 @@ pub struct Report {
     pub end_ns: u64,
     /// Which faults struck.
     pub faults_struck: FaultCounts,
+    /// What was asked, and what struck or was taken.
+    pub tally: Tally,
+    /// The step at which the world healed, if it did.
+    pub healed: Option<u64>,
     /// The descriptors that were open at the end.
     pub open_fds: Vec<OpenFd>,
     /// How many threads had not ended when the main thread had.
@@ -150,16 +168,22 @@ where
     }
     let kernel = SimKernel::new(config.workers, config.net);
     let engine = EngineConfig {
-        choices: Choices::new(config.source),
+        choices: Choices::new(config.source).with_journal(config.journal.clone()),
         recorder: Recorder::new(config.record),
         granularity: config.granularity,
         faults: config.faults,
         step_limit: config.step_limit,
         time_limit_ns: config.time_limit_ns,
+        healing: config.healing,
+        journal: config.journal,
         world: Some(Arc::new(kernel.clone())),
     };
     let for_body = kernel.clone();
-    let report = Engine::run(engine, Box::new(move || body(for_body)));
+    let mut report = Engine::run(engine, Box::new(move || body(for_body)));
+    if let Some(what) = kernel.retire() {
+        // Whatever else it came to, this may be the reason.
+        report.outcome = Outcome::Intrusion { what };
+    }
     let open_fds = kernel.open_fds();
     kernel.clear();
     Report {
@@ -170,6 +194,8 @@ where
         steps: report.steps,
         end_ns: report.end_ns,
         faults_struck: report.faults_struck,
+        tally: report.tally,
+        healed: report.healed,
         open_fds,
         threads_abandoned: report.abandoned,
     }

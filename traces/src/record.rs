@@ -84,6 +84,8 @@ pub enum WorldEvent {
         /// Its name.
         name: &'static str,
     },
+    /// From here on no fault strikes and everything is dull.
+    Healed,
 }
 
 /// The bits of a readiness mask, with the names that traces print, in print order.
@@ -129,6 +131,7 @@ impl fmt::Display for WorldEvent {
             WorldEvent::Arrive { fd, len } => write!(f, "arrive fd{fd}: {len} bytes"),
             WorldEvent::Edge { fd, ready } => write!(f, "edge fd{fd} {}", Readiness(*ready)),
             WorldEvent::Fault { name } => write!(f, "fault {name}"),
+            WorldEvent::Healed => f.write_str("the world heals"),
         }
     }
 }

@@ -22,6 +22,11 @@
 //!   Unwinding them instead would execute destructors of a state that has just been proved broken,
 //!   and is impossible for goroutines, which would have to be resumed by workers that are gone.
 //!
+//! **Two phases.** With [`Healing`] a run begins in the *safety* phase, in which faults strike and freedoms
+//! are taken, and goes over to the *liveness* phase, in which the world is quiet and everything is dull:
+//! from there on the run must end within a number of steps. Faults may hide a lost wake-up, since a
+//! spurious one does as well; a quiet world does not.
+//!
 //! Tested in `engine/tests.rs`.
 
 mod outcome;
@@ -43,6 +48,8 @@ pub use outcome::{Blocked, Outcome};
 
 use crate::choice::{Choice, ChoiceKind, Choices};
 use crate::faults::{FaultCounts, FaultKind, Faults};
+use crate::journal::Journal;
+use crate::tally::Tally;
 pub use points::Wake;
 use threads::Threads;
 
@@ -64,6 +71,22 @@ pub enum Granularity {
     Atomic,
 }
 
+/// When the world heals, and what it must come to then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Healing {
+    /// The safety phase is one of [`Healing::PHASES`] times this many steps, by the run's first choice.
+    pub unit_steps: u64,
+    /// It ends at this virtual time at the latest.
+    pub at_ns: u64,
+    /// From there the run must end within this many steps.
+    pub quiet_steps: u64,
+}
+
+impl Healing {
+    /// The lengths of the safety phase: the dullest is none, the longest outlasts nearly every run.
+    pub const PHASES: [u64; 6] = [0, 1, 4, 16, 64, 256];
+}
+
 /// What lives beside the threads and has events of its own: the simulated kernel.
 pub(crate) trait World: Send + Sync {
     /// Carries out everything that is due at `now_ns`. Returns when it wants to be called next.
@@ -78,6 +101,8 @@ pub(crate) struct EngineConfig {
     pub(crate) faults: Faults,
     pub(crate) step_limit: u64,
     pub(crate) time_limit_ns: u64,
+    pub(crate) healing: Option<Healing>,
+    pub(crate) journal: Option<Journal>,
     pub(crate) world: Option<Arc<dyn World>>,
 }
 
@@ -90,6 +115,8 @@ pub(crate) struct EngineReport {
     pub(crate) steps: u64,
     pub(crate) end_ns: u64,
     pub(crate) faults_struck: FaultCounts,
+    pub(crate) tally: Tally,
+    pub(crate) healed: Option<u64>,
     /// Threads that had not ended when the run was over, the main thread aside.
     pub(crate) abandoned: usize,
 }
@@ -107,7 +134,9 @@ pub(crate) struct Engine {
     /// The earliest deadline of a blocked thread.
     deadline_ns: Cell<u64>,
     steps: Cell<u64>,
-    step_limit: u64,
+    step_limit: Cell<u64>,
+    /// The next step at which there is more to do than to count it.
+    event_step: Cell<u64>,
     /// The clock does not jump beyond this.
     time_limit_ns: u64,
     /// The step at which the running thread took over.
@@ -118,6 +147,13 @@ pub(crate) struct Engine {
     faults: Faults,
     /// Faults strike no more.
     healed: Cell<bool>,
+    healing: Option<Healing>,
+    /// When the safety phase ends, in steps and in virtual time.
+    heal_step: Cell<u64>,
+    heal_ns: Cell<u64>,
+    /// The step at which the liveness phase began: from there on everything is dull.
+    quiet_since: Cell<Option<u64>>,
+    journal: Option<Journal>,
     faults_struck: RefCell<FaultCounts>,
     threads: Threads,
     choices: RefCell<Choices>,
@@ -160,13 +196,19 @@ impl Engine {
             alarm_ns: Cell::new(NEVER),
             deadline_ns: Cell::new(NEVER),
             steps: Cell::new(0),
-            step_limit: config.step_limit,
+            step_limit: Cell::new(config.step_limit),
+            event_step: Cell::new(0),
             time_limit_ns: config.time_limit_ns,
             slice_start: Cell::new(0),
             quiet: Cell::new(0),
             granularity: config.granularity,
             faults: config.faults,
             healed: Cell::new(false),
+            healing: config.healing,
+            heal_step: Cell::new(NEVER),
+            heal_ns: Cell::new(NEVER),
+            quiet_since: Cell::new(None),
+            journal: config.journal,
             faults_struck: RefCell::new(FaultCounts::default()),
             threads: Threads::default(),
             choices: RefCell::new(config.choices),
@@ -181,6 +223,7 @@ impl Engine {
             }
         };
         engine.add_thread("main", Box::new(body));
+        engine.choose_phases();
         ENGINE.set(&engine);
         let cleared = ClearOnDrop;
         engine.resume_until_over();
@@ -189,7 +232,9 @@ impl Engine {
     }
 
     fn into_report(self) -> EngineReport {
-        let (choices, diverged) = self.choices.into_inner().finish();
+        let choices = self.choices.into_inner();
+        let tally = choices.tally();
+        let (choices, diverged) = choices.finish();
         EngineReport {
             outcome: self.outcome.into_inner().expect("the run is over"),
             choices,
@@ -198,6 +243,8 @@ impl Engine {
             steps: self.steps.get(),
             end_ns: self.now_ns.get(),
             faults_struck: self.faults_struck.into_inner(),
+            tally,
+            healed: self.quiet_since.get(),
             abandoned: self.threads.abandon(),
         }
     }
@@ -239,7 +286,10 @@ impl Engine {
     /// Chooses a number below `n`.
     #[inline]
     pub(crate) fn choose(&self, kind: ChoiceKind, n: u32) -> u32 {
-        self.choices.borrow_mut().choose(kind, n)
+        match self.is_quiet() {
+            true => 0, // C5
+            false => self.choices.borrow_mut().choose(kind, n),
+        }
     }
 
     /// Whether a fault strikes, here and now.
@@ -271,6 +321,12 @@ impl Engine {
     /// choices. Order and delays go on varying.
     pub(crate) fn heal(&self) {
         self.healed.set(true);
+    }
+
+    /// Whether the world has healed and everything is dull.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        self.quiet_since.get().is_some()
     }
 
     /// A number for a lock or a parker, in order of first sight.

@@ -332,9 +332,9 @@ impl Random {
     fn choose(&mut self, kind: ChoiceKind, n: u32) -> u32 {
         match kind {
             ChoiceKind::SpuriousItem | ChoiceKind::WriteLen => below(&mut self.data, n),
-            // Half of the runs are long over before the world heals, which faults must not spoil.
-            ChoiceKind::HealAfter if below(&mut self.data, 2) == 0 => n - 1,
-            ChoiceKind::HealAfter => below(&mut self.data, n),
+            // Most runs have the longest safety phase, since that is where races are, and none has none.
+            ChoiceKind::HealAfter if below(&mut self.data, 4) != 0 => n - 1,
+            ChoiceKind::HealAfter => 1 + below(&mut self.data, n - 1),
             // Mostly nothing special, else anything up to the run's extreme.
             _ if !self.bias.takes(kind, below(&mut self.data, Bias::ONE)) => 0,
             _ => below(&mut self.data, n.min(self.extreme_max)),

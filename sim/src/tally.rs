@@ -161,6 +161,30 @@ impl Totals {
     }
 }
 
+impl Totals {
+    /// The kinds of which nobody was ever asked, although some run under one of these sets of faults
+    /// could have been: by name.
+    pub fn without_occasion(&self, allowed: &[Faults]) -> impl Iterator<Item = String> {
+        let asked = |kind: ChoiceKind| self.asked(kind) > 0;
+        let is_allowed = |fault| allowed.iter().any(|faults| faults.per_mille(fault) > 0);
+        let missed = ChoiceKind::all().filter_map(|kind| match kind {
+            ChoiceKind::HealAfter => None,
+            ChoiceKind::Fault(fault) => {
+                (is_allowed(fault) && !asked(kind)).then(|| format!("the fault {}", fault.name()))
+            }
+            // What a fault leaves open is open only where there are such faults.
+            ChoiceKind::InterruptDelay => (is_allowed(FaultKind::PollEintr) && !asked(kind))
+                .then(|| format!("the freedom {}", kind.name())),
+            ChoiceKind::SpuriousItem => (is_allowed(FaultKind::SpuriousEvent) && !asked(kind))
+                .then(|| format!("the freedom {}", kind.name())),
+            ChoiceKind::WriteLen => (is_allowed(FaultKind::ShortWrite) && !asked(kind))
+                .then(|| format!("the freedom {}", kind.name())),
+            kind => (!asked(kind)).then(|| format!("the freedom {}", kind.name())),
+        });
+        missed.collect::<Vec<_>>().into_iter()
+    }
+}
+
 /// A fault that should have struck as often as this, and never did, does so by accident once in
 /// `e^40` explorations.
 const STRIKES_MISSED_MAX: u64 = 40;

@@ -28,6 +28,7 @@
 //! | [`kernel`] | the simulated kernel |
 //! | [`faults`] | what may go wrong, and how often |
 //! | [`scenarios`] | programs to explore |
+//! | [`oracle`] | what every run is held against |
 //! | [`explore`](mod@explore) | many seeds, and the report of what was found |
 //! | [`failure`] | the file that keeps it |
 
@@ -38,6 +39,7 @@ pub mod failure;
 pub mod faults;
 mod journal;
 pub mod kernel;
+pub mod oracle;
 pub mod platform;
 pub mod scenarios;
 mod strategy;
@@ -61,6 +63,8 @@ pub use tally::{Tally, Totals};
 
 use choice::Choices;
 use engine::{Engine, EngineConfig};
+use explore::Violation;
+use oracle::Checks;
 
 /// What a run is to be.
 #[derive(Clone, Debug)]
@@ -85,6 +89,8 @@ pub struct SimConfig {
     pub journal: Option<Journal>,
     /// Sizes and limits of the simulated network.
     pub net: NetConfig,
+    /// Whether [oracles](oracle) watch. They expect one runtime, and nobody beside it who uses the kernel.
+    pub oracles: bool,
 }
 
 impl SimConfig {
@@ -102,6 +108,7 @@ impl SimConfig {
             record: Keep::All,
             journal: None,
             net: NetConfig::default(),
+            oracles: false,
         }
     }
 
@@ -134,6 +141,10 @@ pub struct Report {
     pub tally: Tally,
     /// The step at which the world healed, if it did.
     pub healed: Option<u64>,
+    /// What the oracles saw that must not be, all at the last record: the first one counts.
+    pub violations: Vec<Violation>,
+    /// How often each oracle had something to check.
+    pub checks: Checks,
     /// The descriptors that were open at the end.
     pub open_fds: Vec<OpenFd>,
     /// How many threads had not ended when the main thread had.
@@ -177,6 +188,7 @@ where
         healing: config.healing,
         journal: config.journal,
         world: Some(Arc::new(kernel.clone())),
+        oracles: config.oracles.then(Box::default),
     };
     let for_body = kernel.clone();
     let mut report = Engine::run(engine, Box::new(move || body(for_body)));
@@ -186,6 +198,7 @@ where
     }
     let open_fds = kernel.open_fds();
     kernel.clear();
+    let oracles = report.oracles.unwrap_or_default();
     Report {
         outcome: report.outcome,
         choices: report.choices,
@@ -196,6 +209,8 @@ where
         faults_struck: report.faults_struck,
         tally: report.tally,
         healed: report.healed,
+        violations: oracles.violations().to_vec(),
+        checks: oracles.checks(),
         open_fds,
         threads_abandoned: report.abandoned,
     }

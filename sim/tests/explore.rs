@@ -161,7 +161,7 @@ fn every_scenario_is_clean_at_both_granularities_under_all_profiles() {
         for granularity in [Granularity::Syscall, Granularity::Atomic] {
             for profile in [None].into_iter().chain(Profile::ALL.map(Some)) {
                 let options = Options { granularity, ..Options::of(scenario) };
-                let plan = Plan { options, profile, ..Plan::new(scenario, 0..15) };
+                let plan = Plan { options, profile, ..Plan::new(scenario, 0..8) };
                 if let Some(finding) = explore(&plan, &|_| {}).finding {
                     panic!("{finding}");
                 }

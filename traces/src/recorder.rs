@@ -1,7 +1,7 @@
 //! Collecting records while a run goes on.
 //!
 //! The recorder knows which goroutine each thread runs by following the runtime's own events: `Run`
-//! begins it, `Park`, `Yield` and `Done` end it (and still belong to it).
+//! and `Abandon` begin it, `Park`, `Yield` and `Done` end it (and still belong to it).
 
 use netpoll::trace::Event;
 
@@ -12,7 +12,7 @@ use crate::{Entry, Record, ThreadId};
 pub enum Keep {
     /// Everything.
     All,
-    /// The last `n` records. With 0 nothing is recorded.
+    /// The last `n` records.
     Last(usize),
 }
 
@@ -57,14 +57,13 @@ impl Recorder {
         name_of(&self.names, thread)
     }
 
-    /// Takes down one event.
+    /// Takes down one event. Returns the record of it, also when none is kept.
     #[inline]
-    pub fn record(&mut self, t_ns: u64, thread: ThreadId, event: Entry) {
-        if self.keep == Keep::Last(0) {
-            return;
-        }
+    pub fn record(&mut self, t_ns: u64, thread: ThreadId, event: Entry) -> Record {
         let g = self.goroutine_at(thread, event);
-        self.keep(Record { t_ns, thread, g, event });
+        let record = Record { t_ns, thread, g, event };
+        self.keep(record);
+        record
     }
 
     /// The goroutine to which `event` belongs; moves the thread on to the next one.
@@ -73,7 +72,7 @@ impl Recorder {
         let running = self.running.get_mut(usize::from(thread.0))?;
         if let Entry::Runtime(event) = event {
             match event {
-                Event::Run { g } => *running = Some(g),
+                Event::Run { g } | Event::Abandon { g } => *running = Some(g),
                 Event::Park { .. } | Event::Yield { .. } | Event::Done { .. } => {
                     return running.take();
                 }
@@ -86,6 +85,7 @@ impl Recorder {
     #[inline]
     fn keep(&mut self, record: Record) {
         match self.keep {
+            Keep::Last(0) => {}
             Keep::Last(n) if self.records.len() == n => {
                 self.records[self.oldest] = record;
                 self.oldest = if self.oldest + 1 == n { 0 } else { self.oldest + 1 };
@@ -171,9 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn a_recorder_that_keeps_nothing_records_nothing() {
+    fn a_recorder_that_keeps_nothing_still_says_what_it_saw() {
         let mut recorder = recorder(Keep::Last(0));
-        recorder.record(1, ThreadId::MAIN, Event::Go { g: 1 }.into());
+        recorder.record(1, ThreadId::MAIN, Event::Run { g: 1 }.into());
+        let record = recorder.record(2, ThreadId::MAIN, Event::Drained.into());
+        assert_eq!((record.t_ns, record.g), (2, Some(1)));
         assert!(recorder.finish().records.is_empty());
     }
 

@@ -44,7 +44,7 @@ fn row(trace: &Trace, record: &crate::Record) -> [String; 4] {
         Entry::World(WorldEvent::Spawn { thread }) => {
             format!("spawn {}", trace.thread_name(thread))
         }
-        Entry::World(WorldEvent::Block { on: crate::BlockedOn::Join(thread) }) => {
+        Entry::World(WorldEvent::Block { on: crate::BlockedOn::Join(thread), .. }) => {
             format!("block: end of {}", trace.thread_name(thread))
         }
         event => event.to_string(),
@@ -71,10 +71,11 @@ mod tests {
         let spawn = WorldEvent::Spawn { thread: ThreadId(1) };
         recorder.record(90_500, ThreadId::MAIN, spawn.into());
         recorder.record(119_000, ThreadId(1), Event::Run { g: 7 }.into());
-        let wait =
-            Event::Slot { fd: 4, mode: Mode::Read, from: SlotState::Nil, to: SlotState::Wait };
+        let (mode, from, to) = (Mode::Read, SlotState::Nil, SlotState::Wait);
+        let wait = Event::Slot { pd: 0, fd: 4, mode, from, to };
         recorder.record(120_000, ThreadId(1), wait.into());
-        let edge = WorldEvent::Edge { fd: 4, ready: libc::EPOLLIN as u32 };
+        let ready = libc::EPOLLIN as u32;
+        let edge = WorldEvent::Edge { fd: 4, file: 1, ready, wakeup: ready };
         recorder.record(1_120_000, ThreadId::KERNEL, edge.into());
         let expected = "\
 # time since the start of the clock, thread, goroutine, what happened

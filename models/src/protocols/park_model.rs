@@ -94,7 +94,7 @@ fn ready_against_deadline_and_close<P: Checked>() {
     join([timer, closer]);
     descriptor.assert_edge_kept_unless_used(outcome.is_ok());
     assert_eq!(descriptor.pd.check(Mode::Read), Err(PollError::Closing));
-    descriptor.pd.end();
+    descriptor.pd.end(&descriptor.kernel);
 }
 
 fn two_parks_against_hang_up<P: Checked>() {
@@ -128,5 +128,5 @@ fn hang_up_against_close<P: Checked>() {
         assert!(matches!(outcome, Ok(()) | Err(PollError::Closing)), "{outcome:?}");
     }
     join([poller, closer]);
-    descriptor.pd.end();
+    descriptor.pd.end(&descriptor.kernel);
 }

@@ -243,7 +243,7 @@ fn sleeper_breaks_final_poll<P: Checked>() {
     let parked = Parked::at(&shared, 0);
     let now = shared.kernel.clock();
     // The reason for which worker 1 polls: somebody waits for an event that never comes.
-    shared.netpoll.add_waiter();
+    shared.netpoll.add_waiter(&shared.kernel);
     let other = other_worker(&shared, 1, |g| panic!("worker 1 has no goroutine, and ran #{g}"));
     let armer = {
         let shared = shared.clone();

@@ -43,8 +43,8 @@ impl<P: Checked> Descriptor<P> {
     /// The life ends and the next one begins.
     fn reopen(&self) {
         self.evict();
-        self.pd.end();
-        self.pd.open(5);
+        self.pd.end(&self.kernel);
+        self.pd.open(&self.kernel, 5);
     }
 
     fn assert_healthy(&self) {
@@ -69,7 +69,7 @@ fn stale_event_against_new_life<P: Checked>() {
     descriptor.event_of(harvested, ERROR);
     assert_eq!(descriptor.pd.slot_state(Mode::Read), before, "S8: an event that fits no more");
     descriptor.evict();
-    descriptor.pd.end();
+    descriptor.pd.end(&descriptor.kernel);
 }
 
 fn spurious_edge_against_edge<P: Checked>() {

@@ -84,7 +84,7 @@ fn sleep_against_timer_in_time<P: Checked>() {
     let parked = Parked::at(&shared, 0);
     let now = shared.kernel.clock();
     // At the other worker's, so that the two timers have no lock in common.
-    let _ = shared.workers[1].timers.add(1, now + SOON_NS, parked.nothing());
+    let _ = shared.workers[1].timers.add(1, now + SOON_NS, parked.nothing(), |_| {});
     let armer = {
         let shared = shared.clone();
         P::thread(move || {

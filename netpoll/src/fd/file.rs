@@ -24,7 +24,7 @@ use crate::poll::desc::{Begin, StartRead};
 use crate::poll::{PollDesc, PollError};
 use crate::sched::g::PROXY;
 use crate::sched::shared::Shared;
-use crate::trace::{Mode, WaitReason};
+use crate::trace::{Event, Mode, WaitReason};
 use crate::waiter::Parking;
 
 /// The most bytes that one system call on a stream moves; larger ones are refused by some kernels.
@@ -146,11 +146,13 @@ impl<P: Platform> File<P> {
 
     fn lock(&self, mode: Mode) -> io::Result<Locked<'_, P>> {
         self.mutex.lock(mode, WaitReason::FdLock(self.number, mode))?;
+        self.kernel().trace(Event::Use { fd: self.number, pd: self.pd });
         Ok(Locked { file: self, mode })
     }
 
     fn reference(&self) -> io::Result<Referenced<'_, P>> {
         self.mutex.incref()?;
+        self.kernel().trace(Event::Use { fd: self.number, pd: self.pd });
         Ok(Referenced(self))
     }
 
@@ -235,7 +237,7 @@ impl<P: Platform> File<P> {
         let parking = Parking::prepare(WaitReason::Io(self.number, mode));
         *g.proxy.lock() = Some(parking.waiter());
         if self.pd().commit(self.kernel(), mode, index) {
-            shared.netpoll.add_waiter();
+            shared.netpoll.add_waiter(&shared.kernel);
             shared.ensure_poller();
             let _always_unparked = parking.park(None);
         } else {

@@ -80,20 +80,20 @@ impl<P: Platform> PollDesc<P> {
         let (old_read, old_write) = (inner.read.at, inner.write.at);
         let was_combined = inner.is_combined();
         let at = at.max(-1);
-        for (mode, deadline, other) in [
-            (Mode::Read, Deadlines::Read, Deadlines::Write),
-            (Mode::Write, Deadlines::Write, Deadlines::Read),
-        ] {
-            if which != other {
-                debug_assert!(which == deadline || which == Deadlines::Both);
-                kernel.trace(Event::Deadline { fd: self.fd(), mode, at_ns: at });
-                match mode {
-                    Mode::Read => inner.read.at = at,
-                    Mode::Write => inner.write.at = at,
-                }
+        let (read, write) = (which != Deadlines::Write, which != Deadlines::Read);
+        if read {
+            inner.read.at = at;
+        }
+        if write {
+            inner.write.at = at;
+        }
+        let fd = self.fd();
+        self.info.publish(inner.snapshot(self.life()));
+        for (mode, is_set) in [(Mode::Read, read), (Mode::Write, write)] {
+            if is_set {
+                kernel.trace(Event::Deadline { pd: self.index, fd, mode, at_ns: at });
             }
         }
-        self.info.publish(inner.snapshot(self.life()));
 
         let combined = inner.is_combined();
         let kind = if combined { Deadlines::Both } else { Deadlines::Read };
@@ -163,9 +163,14 @@ impl<P: Platform> PollDesc<P> {
             let armed = deadline.timer.is_some() || job.which == Deadlines::Both;
             assert!(armed, "S11: {job:?} fires and was not armed");
             deadline.at = -1;
-            kernel.trace(Event::Expired { fd: self.fd(), mode });
         }
+        let fd = self.fd();
         self.info.publish(inner.snapshot(self.life()));
+        for (mode, fires) in [(Mode::Read, read), (Mode::Write, write)] {
+            if fires {
+                kernel.trace(Event::Expired { pd: self.index, fd, mode });
+            }
+        }
         self.cancel(kernel, read, write)
     }
 }

@@ -111,7 +111,7 @@ impl<P: Platform> Loop<'_, P> {
 
     /// Runs the due timers of a worker; false when there were none.
     fn run_timers_of(&mut self, index: u32, now: u64) -> bool {
-        self.shared.workers[index as usize].timers.take_due(now, &mut self.due);
+        self.shared.take_due(&self.shared.workers[index as usize], now, &mut self.due);
         let mut due = std::mem::take(&mut self.due);
         let any = !due.is_empty();
         for job in due.drain(..) {
@@ -313,7 +313,9 @@ impl<P: Platform> Loop<'_, P> {
             netpoll.set_poll_until((until != NEVER).then_some(until));
             let now = shared.kernel.clock();
             if worker.state.go_polling() {
-                shared.kernel.trace(Event::Worker { phase: WorkerPhase::Polling });
+                let delay_ns = until.saturating_sub(now);
+                let phase = WorkerPhase::Polling { until_ns: until, delay_ns };
+                shared.kernel.trace(Event::Worker { phase });
                 let delay = Delay::until(until, now);
                 netpoll.poll(&shared.kernel, delay, &mut self.ready);
             }

@@ -202,7 +202,9 @@ impl<P: Platform> Shared<P> {
                     self.end_g(index);
                     return;
                 }
-                Resumed::Suspended(Commit::Yield) => {}
+                Resumed::Suspended(Commit::Yield) => {
+                    self.kernel.trace(Event::Yield { g: g.id() });
+                }
                 Resumed::Suspended(commit) => {
                     if self.commit_park(index, commit, self.kernel.clock()) {
                         self.ensure_poller();

@@ -9,6 +9,7 @@ use std::{env, fs, process};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use netpoll_sim::explore::{self, Finding, Options, Plan};
+use netpoll_sim::oracle::Oracles;
 use netpoll_sim::scenarios::{self, Scenario};
 use netpoll_sim::{Faults, Granularity, Profile, Totals};
 use serde_json::{Value, json};
@@ -106,6 +107,12 @@ fn silent(args: &ExploreArgs, done: &[Summary], complete: bool) -> Vec<String> {
         silent.extend(totals.without_occasion(&allowed).map(|name| {
             format!("{name} had no occasion in {runs} runs of all scenarios: nothing tests it")
         }));
+        for (index, about) in Oracles::abouts().iter().enumerate() {
+            if done.iter().all(|summary| summary.progress.checks[index] == 0) {
+                let name = about.name();
+                silent.push(format!("the oracle {name} had nothing to check in {runs} runs"));
+            }
+        }
     }
     silent
 }

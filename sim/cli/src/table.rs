@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use netpoll_sim::explore::{Plan, granularity_name};
+use netpoll_sim::oracle::{self, Oracles};
 use netpoll_sim::{ChoiceKind, FaultKind, Totals};
 use serde_json::{Map, Value, json};
 
@@ -23,7 +24,7 @@ impl Table {
 
     pub(crate) fn header(&self) -> String {
         format!(
-            "{:w$}  {:7}  {:>10}  {:>13}  {:>10}  {:>9}  {:9}  {:>6}  {:>12}  faults that struck\n",
+            "{:w$}  {:7}  {:>10}  {:>13}  {:>10}  {:>9}  {:9}  {:>6}  {:7}  {:>12}  faults that struck\n",
             "scenario",
             "switch",
             "seeds",
@@ -32,6 +33,7 @@ impl Table {
             "virtual",
             "result",
             "healed",
+            "oracles",
             "freedoms",
             w = self.width
         )
@@ -55,7 +57,7 @@ impl Table {
         let taken: u64 = progress.totals.freedoms_taken().map(|(_, count)| count).sum();
         let healed = 100 * progress.healed / progress.seeds.max(1);
         format!(
-            "{:w$}  {:7}  {:>10}  {:>13}  {:>10}  {:>8.1}s  {result:9}  {:>5}%  {:>12}  {faults}\n",
+            "{:w$}  {:7}  {:>10}  {:>13}  {:>10}  {:>8.1}s  {result:9}  {:>5}%  {:7}  {:>12}  {faults}\n",
             plan.scenario.name,
             granularity_name(plan.options.granularity),
             commas(progress.seeds),
@@ -63,6 +65,7 @@ impl Table {
             commas(per_second(progress.steps, summary.elapsed)),
             progress.virtual_ns as f64 / 1e9,
             healed,
+            format!("{} of {}", progress.checks.iter().filter(|&&n| n > 0).count(), oracle::COUNT),
             commas(taken),
             w = self.width
         )
@@ -84,6 +87,7 @@ pub(crate) fn conclusion(
     let mut totals = Totals::default();
     summaries.iter().for_each(|summary| totals.merge(&summary.progress.totals));
     text += &struck(&totals);
+    text += &checked(summaries);
     let found = summaries.iter().filter_map(|summary| summary.found.as_ref());
     let reports: Vec<String> = found.map(|found| found.text()).collect();
     for report in &reports {
@@ -128,6 +132,22 @@ fn struck(totals: &Totals) -> String {
     }
 }
 
+/// Which oracles had something to check, and in how many scenarios.
+fn checked(summaries: &[Summary]) -> String {
+    let mut text = String::new();
+    for (index, about) in Oracles::abouts().iter().enumerate() {
+        let each = summaries.iter().map(|summary| summary.progress.checks[index]);
+        let (all, scenarios) = (each.clone().sum::<u64>(), each.filter(|&n| n > 0).count());
+        text += &format!(
+            "oracle   {:16}  checked {:>12} times, in {scenarios} of {} scenarios\n",
+            about.name(),
+            commas(all),
+            summaries.len()
+        );
+    }
+    text
+}
+
 pub(crate) fn to_json(summary: &Summary) -> Value {
     let (plan, progress) = (&summary.plan, &summary.progress);
     let totals = &progress.totals;
@@ -142,6 +162,9 @@ pub(crate) fn to_json(summary: &Summary) -> Value {
             (kind.name().to_string(), counts)
         })
     };
+    let checks = Oracles::abouts().iter().zip(progress.checks);
+    let checks: Map<String, Value> =
+        checks.map(|(about, n)| (about.name().to_string(), n.into())).collect();
     let all: Map<String, Value> = ChoiceKind::all().filter_map(counts).collect();
     json!({
         "name": plan.scenario.name,
@@ -153,6 +176,7 @@ pub(crate) fn to_json(summary: &Summary) -> Value {
         "seconds": summary.elapsed.as_secs_f64(),
         "healed": progress.healed,
         "faults_struck": struck,
+        "checks": checks,
         "choices": all,
         "failure": summary.found.as_ref().map(|found| found.to_json()),
     })

@@ -42,6 +42,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::Arc;
 
+use netpoll::platform::RawFd;
 use netpoll_traces::{BlockedOn, Entry, Recorder, ThreadId, Trace, WorldEvent};
 
 pub use outcome::{Blocked, Outcome};
@@ -49,6 +50,7 @@ pub use outcome::{Blocked, Outcome};
 use crate::choice::{Choice, ChoiceKind, Choices};
 use crate::faults::{FaultCounts, FaultKind, Faults};
 use crate::journal::Journal;
+use crate::oracle::{Look, Oracles};
 use crate::tally::Tally;
 pub use points::Wake;
 use threads::Threads;
@@ -91,6 +93,8 @@ impl Healing {
 pub(crate) trait World: Send + Sync {
     /// Carries out everything that is due at `now_ns`. Returns when it wants to be called next.
     fn tick(&self, now_ns: u64) -> u64;
+    /// The file behind a descriptor number.
+    fn file_of(&self, fd: RawFd) -> Option<u32>;
 }
 
 /// What a run is to be.
@@ -104,6 +108,8 @@ pub(crate) struct EngineConfig {
     pub(crate) healing: Option<Healing>,
     pub(crate) journal: Option<Journal>,
     pub(crate) world: Option<Arc<dyn World>>,
+    /// What the run is held against, if it is that of a runtime.
+    pub(crate) oracles: Option<Box<Oracles>>,
 }
 
 /// What a run was.
@@ -119,6 +125,7 @@ pub(crate) struct EngineReport {
     pub(crate) healed: Option<u64>,
     /// Threads that had not ended when the run was over, the main thread aside.
     pub(crate) abandoned: usize,
+    pub(crate) oracles: Option<Box<Oracles>>,
 }
 
 thread_local! {
@@ -134,6 +141,7 @@ pub(crate) struct Engine {
     /// The earliest deadline of a blocked thread.
     deadline_ns: Cell<u64>,
     steps: Cell<u64>,
+    /// 0 once an oracle has seen enough: then the next point is the last one.
     step_limit: Cell<u64>,
     /// The next step at which there is more to do than to count it.
     event_step: Cell<u64>,
@@ -158,6 +166,7 @@ pub(crate) struct Engine {
     threads: Threads,
     choices: RefCell<Choices>,
     recorder: RefCell<Recorder>,
+    oracles: RefCell<Option<Box<Oracles>>>,
     /// The next number for a lock or parker.
     next_object: Cell<u32>,
     world: Option<Arc<dyn World>>,
@@ -213,6 +222,7 @@ impl Engine {
             threads: Threads::default(),
             choices: RefCell::new(config.choices),
             recorder: RefCell::new(config.recorder),
+            oracles: RefCell::new(config.oracles),
             next_object: Cell::new(1),
             world: config.world,
             outcome: RefCell::new(None),
@@ -246,6 +256,7 @@ impl Engine {
             tally,
             healed: self.quiet_since.get(),
             abandoned: self.threads.abandon(),
+            oracles: self.oracles.into_inner(),
         }
     }
 
@@ -264,23 +275,44 @@ impl Engine {
     /// Takes down an event of the running thread.
     #[inline]
     pub(crate) fn record(&self, event: Entry) {
-        let mut recorder = self.recorder.borrow_mut();
-        recorder.record(self.now_ns.get(), self.threads.current(), event);
+        self.take_down(self.threads.current(), event);
     }
 
-    /// Takes down that the running thread panics, unless it does so in the recorder itself.
+    /// Takes down that the running thread panics, unless it does so in the recorder or in an oracle.
     fn record_panic(&self) {
-        if let Ok(mut recorder) = self.recorder.try_borrow_mut() {
-            let (now_ns, thread) = (self.now_ns.get(), self.threads.current());
-            recorder.record(now_ns, thread, WorldEvent::Panic.into());
+        if self.recorder.try_borrow_mut().is_ok() && self.oracles.try_borrow_mut().is_ok() {
+            self.record(WorldEvent::Panic.into());
         }
     }
 
     /// Takes down an event of the kernel itself.
     #[inline]
     pub(crate) fn record_kernel(&self, event: WorldEvent) {
-        let mut recorder = self.recorder.borrow_mut();
-        recorder.record(self.now_ns.get(), ThreadId::KERNEL, event.into());
+        self.take_down(ThreadId::KERNEL, event.into());
+    }
+
+    /// Takes down an event and shows it to the oracles. One that must not be is the last of the run.
+    #[inline]
+    fn take_down(&self, thread: ThreadId, event: Entry) {
+        if self.step_limit.get() == 0 {
+            return;
+        }
+        let record = self.recorder.borrow_mut().record(self.now_ns.get(), thread, event);
+        let mut oracles = self.oracles.borrow_mut();
+        if let Some(oracles) = &mut *oracles
+            && !oracles.observe(&record, self)
+        {
+            self.violated();
+        }
+    }
+
+    /// An oracle has seen what must not be. The caller may be in the middle of a system call, with the
+    /// kernel locked, so it goes on to the next point; no record follows.
+    #[cold]
+    fn violated(&self) {
+        self.finish(Outcome::Violated);
+        self.step_limit.set(0);
+        self.event_step.set(0);
     }
 
     /// Chooses a number below `n`.
@@ -361,6 +393,16 @@ impl Engine {
             },
         };
         self.threads.blocked().into_iter().map(describe).collect()
+    }
+}
+
+impl Look for Engine {
+    fn is_blocked(&self, thread: ThreadId) -> bool {
+        self.threads.is_blocked(thread)
+    }
+
+    fn file_of(&self, fd: RawFd) -> Option<u32> {
+        self.world.as_ref()?.file_of(fd)
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Outcome {
         /// Which, and for what.
         what: String,
     },
+    /// An oracle saw what must not be.
+    Violated,
     /// The run took more steps than it may.
     StepLimit,
     /// Everybody waits, and the next thing to happen lies beyond the limit of time. When threads that
@@ -62,6 +64,7 @@ impl fmt::Display for Outcome {
                 write!(f, ": {message}")
             }
             Outcome::Intrusion { what } => f.write_str(what),
+            Outcome::Violated => f.write_str("stopped by an oracle"),
             Outcome::StepLimit => f.write_str("step limit reached"),
             Outcome::TimeLimit { blocked } => {
                 f.write_str("time limit reached:")?;

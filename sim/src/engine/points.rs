@@ -34,6 +34,9 @@ impl Engine {
     /// Introduces a thread.
     pub(super) fn add_thread(&self, name: &str, body: Box<dyn FnOnce()>) -> ThreadId {
         self.recorder.borrow_mut().add_thread(name);
+        if let Some(oracles) = &mut *self.oracles.borrow_mut() {
+            oracles.add_thread(name);
+        }
         self.choices.borrow_mut().thread_born();
         self.threads.add(body)
     }
@@ -145,7 +148,7 @@ impl Engine {
 
     /// Blocks the running thread until it is woken or the clock reaches `deadline_ns`.
     pub(crate) fn block(&self, on: BlockedOn, deadline_ns: u64) -> Wake {
-        self.record(WorldEvent::Block { on }.into());
+        self.record(WorldEvent::Block { on, until_ns: deadline_ns }.into());
         let this = self.threads.current();
         self.threads.block(on, deadline_ns);
         self.deadline_ns.set(self.deadline_ns.get().min(deadline_ns));

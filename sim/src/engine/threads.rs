@@ -204,6 +204,13 @@ impl Threads {
         self.slots.borrow()[usize::from(thread.0)].state == State::Ended
     }
 
+    /// Whether a thread is blocked.
+    pub(super) fn is_blocked(&self, thread: ThreadId) -> bool {
+        let slots = self.slots.borrow();
+        let slot = slots.get(usize::from(thread.0));
+        slot.is_some_and(|slot| matches!(slot.state, State::Blocked { .. }))
+    }
+
     /// The blocked threads and what they wait for, in the order of their ids.
     pub(super) fn blocked(&self) -> Vec<(ThreadId, BlockedOn)> {
         let slots = self.slots.borrow();

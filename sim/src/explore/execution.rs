@@ -111,7 +111,19 @@ pub fn execute_on<P: Platform<Kernel = SimKernel>>(
     source: Source,
     record: Keep,
 ) -> Execution {
-    carry_out::<P>(scenario, config(options, source, record))
+    execute_with::<P>(scenario, options, source, record, |kernel| kernel)
+}
+
+/// Runs a scenario once, on a platform whose kernel is built around the simulated one.
+#[must_use]
+pub fn execute_with<P: Platform>(
+    scenario: &Scenario,
+    options: &Options,
+    source: Source,
+    record: Keep,
+    around: impl FnOnce(SimKernel) -> P::Kernel + Send + 'static,
+) -> Execution {
+    carry_out::<P>(scenario, config(options, source, record), around)
 }
 
 /// Runs a scenario once, telling `journal` of everything as it happens: for runs that may take their
@@ -124,7 +136,7 @@ pub fn execute_telling(
     journal: Journal,
 ) -> Execution {
     let config = config(options, source, Keep::Last(0));
-    carry_out::<Sim>(scenario, SimConfig { journal: Some(journal), ..config })
+    carry_out::<Sim>(scenario, SimConfig { journal: Some(journal), ..config }, |kernel| kernel)
 }
 
 /// Runs a scenario once, recording everything, up to its point number `step`, where it stops.
@@ -137,7 +149,8 @@ pub fn execute_up_to(
 ) -> Execution {
     let config = config(options, source, Keep::All);
     // The step after the limit is the one that ends the run.
-    carry_out::<Sim>(scenario, SimConfig { step_limit: step.saturating_sub(1), ..config })
+    let config = SimConfig { step_limit: step.saturating_sub(1), ..config };
+    carry_out::<Sim>(scenario, config, |kernel| kernel)
 }
 
 fn config(options: &Options, source: Source, record: Keep) -> SimConfig {
@@ -151,11 +164,16 @@ fn config(options: &Options, source: Source, record: Keep) -> SimConfig {
         healing: Some(healing),
         time_limit_ns: TIME_LIMIT_NS,
         record,
+        oracles: true,
         ..SimConfig::seed(0)
     }
 }
 
-fn carry_out<P: Platform<Kernel = SimKernel>>(scenario: &Scenario, config: SimConfig) -> Execution {
+fn carry_out<P: Platform>(
+    scenario: &Scenario,
+    config: SimConfig,
+    around: impl FnOnce(SimKernel) -> P::Kernel + Send + 'static,
+) -> Execution {
     let sight = Arc::new(Mutex::new(Sight::Nothing));
     let shown = Arc::clone(&sight);
     let body = scenario.body;
@@ -166,7 +184,7 @@ fn carry_out<P: Platform<Kernel = SimKernel>>(scenario: &Scenario, config: SimCo
             let before = std::mem::replace(&mut *lock(&shown), sight);
             drop(before);
         };
-        let runtime = Builder::new().build_on::<P>(kernel);
+        let runtime = Builder::new().build_on::<P>(around(kernel));
         let runtime = runtime.expect("the simulated kernel refuses no runtime");
         let inspector = runtime.inspector();
         see(Sight::Inspector(inspector.clone()));

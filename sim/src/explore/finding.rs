@@ -194,21 +194,28 @@ fn panicked(trace: &Trace) -> Option<String> {
 /// Whether an event is about this goroutine or this descriptor, whoever caused it.
 fn concerns(event: Entry, subject_g: u64, subject_fd: i32) -> bool {
     match event {
-        Entry::World(WorldEvent::Arrive { fd, .. } | WorldEvent::Edge { fd, .. }) => {
-            fd == subject_fd
-        }
+        Entry::World(
+            WorldEvent::Arrive { fd, .. }
+            | WorldEvent::Watch { fd, .. }
+            | WorldEvent::Edge { fd, .. }
+            | WorldEvent::Spurious { fd, .. }
+            | WorldEvent::Harvest { fd, .. },
+        ) => fd == subject_fd,
         Entry::World(_) => false,
         Entry::Runtime(event) => match event {
             Event::Go { g }
             | Event::Run { g }
             | Event::Yield { g }
             | Event::Park { g, .. }
+            | Event::Abandon { g }
             | Event::Ready { g }
             | Event::Done { g, .. } => g == subject_g,
             Event::Slot { fd, .. }
+            | Event::Open { fd, .. }
+            | Event::End { fd, .. }
             | Event::Deadline { fd, .. }
             | Event::Expired { fd, .. }
-            | Event::Evict { fd }
+            | Event::Evict { fd, .. }
             | Event::Syscall { fd, .. } => fd == subject_fd,
             _ => false,
         },

@@ -34,10 +34,12 @@ use std::time::{Duration, Instant};
 pub use determinism::Parting;
 pub use execution::{
     Execution, Options, WORKERS_DEFAULT, execute, execute_on, execute_telling, execute_up_to,
+    execute_with,
 };
 pub use finding::{Finding, faults_name, granularity_name};
 pub use violation::{Property, Violation, status_text};
 
+use crate::oracle::Checks;
 use crate::scenarios::Scenario;
 use crate::{Faults, Keep, Profile, Source, Tally, Totals};
 
@@ -140,6 +142,8 @@ pub struct Progress {
     pub healed: u64,
     /// What really happened of all that could.
     pub totals: Totals,
+    /// How often each oracle had something to check.
+    pub checks: Checks,
 }
 
 impl Progress {
@@ -150,6 +154,7 @@ impl Progress {
         self.virtual_ns += run.virtual_ns;
         self.healed += u64::from(run.healed);
         self.totals.add(&run.tally, faults);
+        self.checks.iter_mut().zip(run.checks).for_each(|(all, checks)| *all += checks);
     }
 }
 
@@ -164,6 +169,8 @@ pub struct RunNumbers {
     pub healed: bool,
     /// What was asked, and what struck.
     pub tally: Tally,
+    /// How often each oracle had something to check.
+    pub checks: Checks,
 }
 
 impl From<&Execution> for RunNumbers {
@@ -174,6 +181,7 @@ impl From<&Execution> for RunNumbers {
             virtual_ns: report.end_ns,
             healed: report.healed.is_some(),
             tally: report.tally,
+            checks: report.checks,
         }
     }
 }

@@ -43,11 +43,15 @@ pub enum Property {
     Crash,
     /// The run passed no point for so long that it had to be ended from outside.
     Hang,
+    /// Oracle 1: an edge was lost, or made up.
+    Readiness,
+    /// Oracle 5: a park was ended twice or not at all.
+    Wakeups,
 }
 
 impl Property {
     /// Every kind.
-    pub const ALL: [Property; 13] = [
+    pub const ALL: [Property; 15] = [
         Property::Panic,
         Property::LostWakeup,
         Property::Deadlock,
@@ -61,6 +65,8 @@ impl Property {
         Property::Nondeterminism,
         Property::Crash,
         Property::Hang,
+        Property::Readiness,
+        Property::Wakeups,
     ];
 
     /// The name in failure files.
@@ -80,6 +86,8 @@ impl Property {
             Property::Nondeterminism => "nondeterminism",
             Property::Crash => "crash",
             Property::Hang => "hang",
+            Property::Readiness => "readiness",
+            Property::Wakeups => "wakeups",
         }
     }
 
@@ -129,6 +137,7 @@ impl Violation {
         waiters: i32,
     ) -> Option<Violation> {
         match &report.outcome {
+            Outcome::Violated => report.violations.first().cloned(),
             Outcome::Finished => left_behind(report, goroutines, waiters, &report.open_fds),
             panicked @ Outcome::Panicked { .. } => {
                 Some(Violation::new(Property::Panic, panicked.to_string()))
@@ -259,6 +268,7 @@ fn left_behind(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::Checks;
     use crate::{FaultCounts, Tally, Trace};
     use netpoll::trace::WaitReason;
 
@@ -273,6 +283,8 @@ mod tests {
             faults_struck: FaultCounts::default(),
             tally: Tally::default(),
             healed: None,
+            violations: Vec::new(),
+            checks: Checks::default(),
             open_fds,
             threads_abandoned: 0,
         }

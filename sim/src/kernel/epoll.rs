@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use netpoll::platform::{EpollEvent, Errno, RawFd};
+use netpoll_traces::WorldEvent;
 
 use super::machine::{Env, FileId, Machine, Object, Watch};
 use crate::choice::ChoiceKind;
@@ -123,7 +124,10 @@ impl Machine {
         epoll.items.insert(key, item);
         self.file_mut(file).watches.push(Watch { ep, fd });
         let ready = self.readiness(file);
-        if ready & wanted != 0 {
+        let queued = ready & wanted != 0;
+        let (number, events, data) = (file.number(), wanted, event.data);
+        env.record(WorldEvent::Watch { fd, file: number, events, data, queued });
+        if queued {
             let waiter = self.epoll_mut(ep).poke(key, 0);
             waiter.into_iter().for_each(|waiter| env.wake(waiter));
         }
@@ -168,6 +172,8 @@ impl Machine {
             let item = self.epoll_mut(ep).items.get_mut(&key);
             let item = item.expect("removed items leave the ready list");
             let reported = ready & item.events;
+            let (fd, file, data) = (key.0, key.1.number(), item.data);
+            env.record(WorldEvent::Harvest { fd, file, events: reported, data });
             item.queued = reported != 0 && item.events & EDGE == 0;
             if item.queued {
                 back.push_back(key);
@@ -195,6 +201,7 @@ impl Machine {
             item.queued = true;
             epoll.ready.push_back(key);
         }
+        env.record(WorldEvent::Spurious { fd: key.0, file: key.1.number() });
     }
 
     pub(super) fn epoll_mut(&mut self, ep: FileId) -> &mut Epoll {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
+use netpoll::platform::RawFd;
 use netpoll::trace::Event;
 use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
 
@@ -190,6 +191,10 @@ impl World for SimKernel {
             machine.tick(&Outside(engine));
             machine.next_arrival_ns()
         })
+    }
+
+    fn file_of(&self, fd: RawFd) -> Option<u32> {
+        self.host().machine().file_of(fd)
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use netpoll_sim::explore::{Finding, Options, Plan, RunNumbers};
 use netpoll_sim::failure::Failure;
+use netpoll_sim::oracle::{Checks, Oracles};
 use netpoll_sim::scenarios::{self, Scenario};
 use netpoll_sim::{Choice, ChoiceKind, Granularity, Note, Profile, Source, Tally};
 use serde::{Deserialize, Serialize};
@@ -182,10 +183,13 @@ pub(super) enum Said {
     Gone,
 }
 
-/// The word for a seed that has been run: `ran SEED STEPS NS HEALED KIND:ASKED:STRUCK…`.
+/// The word for a seed that has been run: `ran SEED STEPS NS HEALED ORACLE=CHECKS… KIND:ASKED:STRUCK…`.
 pub(super) fn ran(seed: u64, numbers: &RunNumbers) -> String {
-    let RunNumbers { steps, virtual_ns, healed, tally } = numbers;
+    let RunNumbers { steps, virtual_ns, healed, tally, checks } = numbers;
     let mut line = format!("ran {seed} {steps} {virtual_ns} {}", u8::from(*healed));
+    for (about, checks) in Oracles::abouts().iter().zip(checks) {
+        write!(line, " {}={checks}", about.name()).expect("to a String");
+    }
     for (kind, asked, struck) in tally.iter() {
         write!(line, " {}:{asked}:{struck}", kind.name()).expect("to a String");
     }
@@ -235,14 +239,19 @@ fn parse_ran(text: &str) -> Option<Said> {
     let mut words = text.split(' ');
     let mut number = || words.next()?.parse::<u64>().ok();
     let (seed, steps, virtual_ns, healed) = (number()?, number()?, number()?, number()? != 0);
-    let mut tally = Tally::default();
+    let (mut tally, mut checks) = (Tally::default(), Checks::default());
     for word in words {
+        if let Some((oracle, count)) = word.split_once('=') {
+            let index = Oracles::abouts().iter().position(|about| about.name() == oracle)?;
+            checks[index] = count.parse().ok()?;
+            continue;
+        }
         let (kind, counts) = word.split_once(':')?;
         let (asked, struck) = counts.split_once(':')?;
         let (asked, struck) = (asked.parse().ok()?, struck.parse().ok()?);
         tally.set(ChoiceKind::from_name(kind)?, asked, struck);
     }
-    Some(Said::Ran(seed, Box::new(RunNumbers { steps, virtual_ns, healed, tally })))
+    Some(Said::Ran(seed, Box::new(RunNumbers { steps, virtual_ns, healed, tally, checks })))
 }
 
 #[cfg(test)]
@@ -255,7 +264,9 @@ mod tests {
         let mut tally = Tally::default();
         tally.set(ChoiceKind::Thread, 50, 7);
         tally.set(ChoiceKind::Fault(FaultKind::ShortWrite), 3, 0);
-        let numbers = RunNumbers { steps: 9, virtual_ns: 12_000, healed: true, tally };
+        let mut checks = Checks::default();
+        checks[1] = 30;
+        let numbers = RunNumbers { steps: 9, virtual_ns: 12_000, healed: true, tally, checks };
         let said = format!("a program's line without an end{}more noise", line(&ran(17, &numbers)));
         let heard: Vec<Said> = said.lines().filter_map(parse).collect();
         let [Said::Ran(17, heard)] = heard.as_slice() else {

@@ -162,7 +162,8 @@ pub(crate) fn to_json(summary: &Summary) -> Value {
             (kind.name().to_string(), counts)
         })
     };
-    let checks = Oracles::abouts().iter().zip(progress.checks);
+    let abouts = Oracles::abouts();
+    let checks = abouts.iter().zip(progress.checks);
     let checks: Map<String, Value> =
         checks.map(|(about, n)| (about.name().to_string(), n.into())).collect();
     let all: Map<String, Value> = ChoiceKind::all().filter_map(counts).collect();

@@ -11,7 +11,10 @@
 //!   the run and says where that began. A list that ends goes on with 0 as well, and that is no
 //!   divergence: zeros at the end of a list say nothing and may be left out.
 //! * **C4** the bias with which a seed chooses (the scheduling strategy of `strategy.rs`, the
-//!   longest delay it uses) is drawn from the seed and not recorded: the answers are enough.
+//!   longest delay it uses, what `swarm.rs` leaves out) is drawn from the seed and not recorded: the
+//!   answers are enough.
+//! * **C5** once the world has healed nothing is asked any more, and everything is dull. When that is, is
+//!   the first choice of a run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +25,10 @@ use rand_core::{Rng, SeedableRng};
 
 use crate::deviation::{Asker, Deviation, Place, Places};
 use crate::faults::FaultKind;
+use crate::journal::{Journal, Note};
 use crate::strategy::{PointKind, Strategy};
+use crate::swarm::Bias;
+use crate::tally::Tally;
 
 /// What a choice is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +52,8 @@ pub enum ChoiceKind {
     SpuriousItem,
     /// How much of a write is taken.
     WriteLen,
+    /// For how long faults may strike and freedoms be taken, before the world heals.
+    HealAfter,
     /// Whether a fault strikes.
     Fault(FaultKind),
 }
@@ -64,6 +72,7 @@ impl ChoiceKind {
             ChoiceKind::InterruptDelay => "interrupt-delay",
             ChoiceKind::SpuriousItem => "spurious-item",
             ChoiceKind::WriteLen => "write-len",
+            ChoiceKind::HealAfter => "heal-after",
             ChoiceKind::Fault(fault) => fault.name(),
         }
     }
@@ -71,20 +80,46 @@ impl ChoiceKind {
     /// The kind with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<ChoiceKind> {
-        let plain = [
-            ChoiceKind::Thread,
-            ChoiceKind::HandshakeDelay,
-            ChoiceKind::SegmentDelay,
-            ChoiceKind::SegmentLen,
-            ChoiceKind::EventOrder,
-            ChoiceKind::EventCount,
-            ChoiceKind::InterruptDelay,
-            ChoiceKind::SpuriousItem,
-            ChoiceKind::WriteLen,
-        ];
+        ChoiceKind::all().find(|kind| kind.name() == name)
+    }
+
+    /// The kinds of freedom: what a correct kernel and scheduler may do this way or that. In a fixed order.
+    pub const FREEDOMS: [ChoiceKind; 9] = [
+        ChoiceKind::Thread,
+        ChoiceKind::HandshakeDelay,
+        ChoiceKind::SegmentDelay,
+        ChoiceKind::SegmentLen,
+        ChoiceKind::EventOrder,
+        ChoiceKind::EventCount,
+        ChoiceKind::InterruptDelay,
+        ChoiceKind::SpuriousItem,
+        ChoiceKind::WriteLen,
+    ];
+
+    /// How many kinds there are.
+    pub const COUNT: usize = ChoiceKind::FREEDOMS.len() + 1 + FaultKind::ALL.len();
+
+    /// Every kind, in a fixed order.
+    pub fn all() -> impl Iterator<Item = ChoiceKind> {
         let faults = FaultKind::ALL.into_iter().map(ChoiceKind::Fault);
-        let mut all = plain.into_iter().chain(faults);
-        all.find(|kind| kind.name() == name)
+        ChoiceKind::FREEDOMS.into_iter().chain([ChoiceKind::HealAfter]).chain(faults)
+    }
+
+    /// The place in [`all`](ChoiceKind::all).
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            ChoiceKind::Thread => 0,
+            ChoiceKind::HandshakeDelay => 1,
+            ChoiceKind::SegmentDelay => 2,
+            ChoiceKind::SegmentLen => 3,
+            ChoiceKind::EventOrder => 4,
+            ChoiceKind::EventCount => 5,
+            ChoiceKind::InterruptDelay => 6,
+            ChoiceKind::SpuriousItem => 7,
+            ChoiceKind::WriteLen => 8,
+            ChoiceKind::HealAfter => ChoiceKind::FREEDOMS.len(),
+            ChoiceKind::Fault(fault) => ChoiceKind::FREEDOMS.len() + 1 + fault as usize,
+        }
     }
 }
 
@@ -127,6 +162,9 @@ impl FromStr for Choice {
 pub enum Source {
     /// A stream of random numbers.
     Seed(u64),
+    /// The same, and which freedoms are taken at all, and how often, is drawn from the seed as well: see
+    /// [`Profile::Swarm`](crate::Profile).
+    Swarm(u64),
     /// A recorded list.
     Replay(Vec<Choice>),
     /// The dullest thing, always.
@@ -155,6 +193,8 @@ pub struct Choices {
     /// Absent where nobody asks for deviations.
     places: Option<Places>,
     chosen: Chosen,
+    tally: Tally,
+    journal: Option<Journal>,
 }
 
 #[derive(Debug)]
@@ -172,6 +212,7 @@ struct Random {
     data: ChaCha8Rng,
     /// No delay or length choice of this run goes beyond this: some runs are quick, some are not.
     extreme_max: u32,
+    bias: Bias,
 }
 
 impl Choices {
@@ -180,15 +221,8 @@ impl Choices {
     pub fn new(source: Source) -> Choices {
         let mut places = Places::default();
         let source = match source {
-            Source::Seed(seed) => {
-                let mut data = stream(seed, 0);
-                let extreme_max = [1, 2, 4, 8][below(&mut data, 4) as usize];
-                Inner::Random(Box::new(Random {
-                    strategy: Strategy::from_seed(stream(seed, 1)),
-                    data,
-                    extreme_max,
-                }))
-            }
+            Source::Seed(seed) => Inner::Random(Box::new(Random::new(seed, Bias::even()))),
+            Source::Swarm(seed) => Inner::Random(Box::new(Random::new(seed, Bias::swarm(seed)))),
             Source::Replay(list) => Inner::Replay(list),
             Source::Dull => Inner::Dull,
             Source::Deviations(deviations) => {
@@ -196,7 +230,13 @@ impl Choices {
                 Inner::Guided
             }
         };
-        Choices { source, places: Some(places), chosen: Chosen::default() }
+        Choices {
+            source,
+            places: Some(places),
+            chosen: Chosen::default(),
+            tally: Tally::default(),
+            journal: None,
+        }
     }
 
     /// The same, but the deviations are not noted, which takes time: for the many runs of which only the
@@ -208,6 +248,12 @@ impl Choices {
     pub fn without_deviations(source: Source) -> Choices {
         assert!(!matches!(source, Source::Deviations(_)), "deviations are made in their places");
         Choices { places: None, ..Choices::new(source) }
+    }
+
+    /// The same, telling `journal` of each choice as it is made.
+    #[must_use]
+    pub fn with_journal(self, journal: Option<Journal>) -> Choices {
+        Choices { journal, ..self }
     }
 
     /// Counts a question, if anybody counts; says what is wanted there.
@@ -350,7 +396,17 @@ impl Choices {
             deviations.push(place.deviation(choices.len(), choice, target()));
         }
         choices.push(choice);
+        self.tally.add(kind, k);
+        if let Some(journal) = &self.journal {
+            journal.note(Note::Choice(choice));
+        }
         k
+    }
+
+    /// How often each kind of question has been asked so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// What was chosen, and where a replay left its list.
@@ -361,11 +417,20 @@ impl Choices {
 }
 
 impl Random {
+    fn new(seed: u64, bias: Bias) -> Random {
+        let mut data = stream(seed, 0);
+        let extreme_max = [1, 2, 4, 8][below(&mut data, 4) as usize];
+        Random { strategy: Strategy::from_seed(stream(seed, 1)), data, extreme_max, bias }
+    }
+
     fn choose(&mut self, kind: ChoiceKind, n: u32) -> u32 {
         match kind {
             ChoiceKind::SpuriousItem | ChoiceKind::WriteLen => below(&mut self.data, n),
-            // Half of the time nothing special, else anything up to the run's extreme.
-            _ if below(&mut self.data, 2) == 0 => 0,
+            // Most runs have the longest safety phase, since that is where races are, and none has none.
+            ChoiceKind::HealAfter if below(&mut self.data, 4) != 0 => n - 1,
+            ChoiceKind::HealAfter => 1 + below(&mut self.data, n - 1),
+            // Mostly nothing special, else anything up to the run's extreme.
+            _ if !self.bias.takes(kind, below(&mut self.data, Bias::ONE)) => 0,
             _ => below(&mut self.data, n.min(self.extreme_max)),
         }
     }
@@ -375,7 +440,7 @@ impl Random {
 ///
 /// The seed's bytes are the key as they stand, so its meaning depends on ChaCha8 alone and not on
 /// how a library expands small seeds.
-fn stream(seed: u64, number: u64) -> ChaCha8Rng {
+pub(crate) fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     let mut rng = ChaCha8Rng::from_seed(key);
@@ -521,6 +586,12 @@ mod tests {
             assert_eq!(ChoiceKind::from_name(kind.name()), Some(kind));
         }
         assert_eq!(ChoiceKind::from_name("weather"), None);
+        let all: Vec<ChoiceKind> = ChoiceKind::all().collect();
+        assert_eq!(all.len(), ChoiceKind::COUNT);
+        for (index, kind) in all.iter().enumerate() {
+            assert_eq!(kind.index(), index, "{}", kind.name());
+            assert_eq!(ChoiceKind::from_name(kind.name()), Some(*kind));
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@
 //! | [`choice`] | the stream of decisions and its sources |
 //! | [`deviation`] | choices that are not the dullest, and where they are made |
 //! | `strategy` | how a seed schedules |
+//! | `swarm` | what a seed leaves out |
+//! | `tally` | what really struck |
+//! | `journal` | listening to a run that may not come to its report |
 //! | [`engine`] | virtual threads, points, the clock |
 //! | [`platform`] | `Sim`: the primitives of the seam on the engine |
 //! | [`kernel`] | the simulated kernel |
@@ -37,12 +40,15 @@ pub mod engine;
 pub mod explore;
 pub mod failure;
 pub mod faults;
+mod journal;
 pub mod kernel;
 pub mod oracle;
 pub mod platform;
 pub mod scenarios;
 pub mod shrink;
 mod strategy;
+mod swarm;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -51,12 +57,14 @@ use std::thread;
 
 pub use choice::{Choice, ChoiceKind, Source};
 pub use deviation::Deviation;
-pub use engine::{Granularity, Outcome};
-pub use faults::{FaultCounts, FaultKind, Faults};
+pub use engine::{Granularity, Healing, Outcome};
+pub use faults::{FaultCounts, FaultKind, Faults, Profile};
+pub use journal::{Journal, Note};
 pub use kernel::{NetConfig, OpenFd, SimKernel};
 pub use netpoll_traces::Keep;
 use netpoll_traces::{Recorder, Trace};
 pub use platform::Sim;
+pub use tally::{Tally, Totals};
 
 use choice::Choices;
 use engine::{Engine, EngineConfig};
@@ -78,8 +86,12 @@ pub struct SimConfig {
     pub step_limit: u64,
     /// The run is given up when everybody waits and nothing happens before this virtual time.
     pub time_limit_ns: u64,
+    /// When the world heals; `None` for never.
+    pub healing: Option<Healing>,
     /// How much of the run is recorded.
     pub record: Keep,
+    /// Who is told of everything as it happens.
+    pub journal: Option<Journal>,
     /// Sizes and limits of the simulated network.
     pub net: NetConfig,
     /// Whether [oracles](oracle) watch. They expect one runtime, and nobody beside it who uses the kernel.
@@ -97,7 +109,9 @@ impl SimConfig {
             workers: 2,
             step_limit: 10_000_000,
             time_limit_ns: 1_800_000_000_000,
+            healing: None,
             record: Keep::All,
+            journal: None,
             net: NetConfig::default(),
             oracles: false,
         }
@@ -131,6 +145,10 @@ pub struct Report {
     pub end_ns: u64,
     /// Which faults struck.
     pub faults_struck: FaultCounts,
+    /// What was asked, and what struck or was taken.
+    pub tally: Tally,
+    /// The step at which the world healed, if it did.
+    pub healed: Option<u64>,
     /// What the oracles saw that must not be, all at the last record: the first one counts.
     pub violations: Vec<Violation>,
     /// How often each oracle had something to check.
@@ -169,21 +187,29 @@ where
     }
     let kernel = SimKernel::new(config.workers, config.net);
     let choices = match (&config.source, config.record) {
-        (Source::Seed(_), Keep::Last(_)) => Choices::without_deviations(config.source),
+        (Source::Seed(_) | Source::Swarm(_), Keep::Last(_)) => {
+            Choices::without_deviations(config.source)
+        }
         _ => Choices::new(config.source),
     };
     let engine = EngineConfig {
-        choices,
+        choices: choices.with_journal(config.journal.clone()),
         recorder: Recorder::new(config.record),
         granularity: config.granularity,
         faults: config.faults,
         step_limit: config.step_limit,
         time_limit_ns: config.time_limit_ns,
+        healing: config.healing,
+        journal: config.journal,
         world: Some(Arc::new(kernel.clone())),
         oracles: config.oracles.then(Box::default),
     };
     let for_body = kernel.clone();
-    let report = Engine::run(engine, Box::new(move || body(for_body)));
+    let mut report = Engine::run(engine, Box::new(move || body(for_body)));
+    if let Some(what) = kernel.retire() {
+        // Whatever else it came to, this may be the reason.
+        report.outcome = Outcome::Intrusion { what };
+    }
     let open_fds = kernel.open_fds();
     kernel.clear();
     let oracles = report.oracles.unwrap_or_default();
@@ -196,6 +222,8 @@ where
         steps: report.steps,
         end_ns: report.end_ns,
         faults_struck: report.faults_struck,
+        tally: report.tally,
+        healed: report.healed,
         violations: oracles.violations().to_vec(),
         checks: oracles.checks(),
         open_fds,

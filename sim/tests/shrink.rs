@@ -26,9 +26,7 @@ fn scenario(granularity: Granularity, body: fn()) -> &'static Scenario {
 
 /// The first finding of these seeds.
 fn find(scenario: &'static Scenario, seeds: std::ops::Range<u64>) -> Finding {
-    let options = Options::of(scenario);
-    let jobs = NonZeroUsize::new(1);
-    let plan = Plan { scenario, seeds, time: None, options, jobs };
+    let plan = Plan { jobs: NonZeroUsize::new(1), ..Plan::new(scenario, seeds) };
     explore(&plan, &|_| {}).finding.expect("a violation")
 }
 

@@ -5,12 +5,16 @@
 //! |---|---|
 //! | `args.rs` | the arguments, and one clear line for wrong ones |
 //! | `output.rs` | standard output that may be closed, tables, numbers |
+//! | `crew/` | the processes that seeds are run in |
+//! | `table.rs` | what an exploration prints |
 //! | `list.rs`, `explore.rs`, `replay.rs`, `shrink.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
 //!
-//! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input.
+//! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input, 130
+//! interrupted.
 
 mod args;
 mod coverage;
+mod crew;
 mod explore;
 mod list;
 mod models;
@@ -19,6 +23,7 @@ mod orderings;
 mod output;
 mod replay;
 mod shrink;
+mod table;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -33,6 +38,8 @@ enum Verdict {
     Clean,
     /// A property was violated.
     Violated,
+    /// Somebody did not want to wait for the rest.
+    Interrupted,
 }
 
 /// Bad usage or unreadable input: one line that says what to do about it.
@@ -46,6 +53,9 @@ impl fmt::Display for Usage {
 }
 
 fn main() -> ExitCode {
+    if crew::serve() {
+        return ExitCode::SUCCESS;
+    }
     match netpoll_models::child::serve() {
         Ok(false) => {}
         Ok(true) => return ExitCode::SUCCESS,
@@ -82,6 +92,7 @@ fn main() -> ExitCode {
     match result {
         Ok(Verdict::Clean) => ExitCode::SUCCESS,
         Ok(Verdict::Violated) => ExitCode::from(1),
+        Ok(Verdict::Interrupted) => ExitCode::from(130),
         Err(usage) => {
             // Nothing is left to be done if standard error is gone as well.
             let _unwritten = output::to_stderr(&format!("error: {usage}\n"));

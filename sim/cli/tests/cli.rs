@@ -1,51 +1,13 @@
 //! The command line is a contract: exit codes, one-line complaints, equal bytes, one JSON object.
 
+mod common;
+
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::{env, fs};
+use std::process::Stdio;
 
+use common::{Folder, code, output, parsed, sim, text};
 use serde_json::Value;
-
-fn sim(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netpoll-cli"));
-    command.args(args);
-    command
-}
-
-fn output(args: &[&str]) -> Output {
-    sim(args).output().expect("the binary was built")
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("no signal ended it")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("text")
-}
-
-/// A new folder, removed at the end of its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let dir = format!("netpoll-cli-{}-{name}", std::process::id());
-        let dir = env::temp_dir().join(dir);
-        fs::create_dir_all(&dir).expect("a folder for temporary files");
-        Folder(dir)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("a plain path")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left behind is in the folder for temporary files.
-        let _gone = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Finds the failure of the broken scenario; returns what was printed and the file.
 fn find_failure(folder: &Folder) -> (String, PathBuf) {
@@ -68,10 +30,6 @@ fn explore_broken(folder: &Folder, more: &[&str]) -> (String, PathBuf) {
     (text(&output.stdout), files[0].clone())
 }
 
-fn parsed(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else")
-}
-
 /// Demands exit code 2, nothing on standard output, and one line that contains `part`.
 #[track_caller]
 fn check_usage(args: &[&str], part: &str) {
@@ -92,7 +50,7 @@ fn bad_usage_is_one_clear_line_and_code_2() {
         (&["explore"], "which scenario? Give names or --all"),
         (&["explore", "--all", "echo"], "--all"),
         (&["explore", "ecko"], "did you mean `echo`?"),
-        (&["explore", "weather"], "accept_storm, close_vs_read"),
+        (&["explore", "weather"], "see `cargo sim list`"),
         (&["explore", "echo", "--seeds", "0"], "--seeds"),
         (&["explore", "echo", "--seeds", "x"], "from 1 on"),
         (&["explore", "echo", "--jobs", "0"], "--jobs"),
@@ -102,7 +60,9 @@ fn bad_usage_is_one_clear_line_and_code_2() {
         (&["explore", "echo", "--start", "0xg"], "decimal or 0x"),
         (&["explore", "echo", "--start", "0xffffffffffffffff"], "2^64"),
         (&["explore", "echo", "--faults", "heavy"], "chaos"),
-        (&["explore", "echo", "--granularity", "fine"], "atomic"),
+        (&["explore", "echo", "--granularity", "fine"], "both"),
+        (&["explore", "echo", "--patience", "0s"], "such as 500ms, 30s"),
+        (&["replay", "echo", "--seed", "1", "--granularity", "both"], "atomic"),
         (&["explore", "echo", "--colour"], "'--colour'"),
         (&["replay"], "<NAME|FILE>"),
         (&["replay", "echo"], "--seed 17"),

@@ -80,7 +80,7 @@ impl Finding {
         let execution = execute(self.scenario, &self.options, source, Keep::All);
         let finding = Finding::of(self.scenario, &self.options, self.seed, execution)?;
         let same = finding.violation.property == self.violation.property;
-        same.then_some(Finding { shrunk: Some(shrunk), ..finding })
+        same.then_some(Finding { shrunk: Some(shrunk), profile: self.profile, ..finding })
     }
 
     fn differs(self, how: &str) -> Finding {

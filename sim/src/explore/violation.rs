@@ -23,8 +23,10 @@ pub enum Property {
     LostWakeup,
     /// Everybody waits, and nobody has a reason not to.
     Deadlock,
-    /// The run did not end within its limit of steps.
+    /// The run did not end within its limit of steps, while faults still struck.
     Livelock,
+    /// The world had healed, and the run did not end all the same.
+    Liveness,
     /// Goroutines had not ended when the program had.
     GoroutineLeak,
     /// The poller counted waiters when nobody waited.
@@ -33,6 +35,14 @@ pub enum Property {
     DescriptorLeak,
     /// Threads had not ended when the runtime was gone.
     ThreadLeak,
+    /// A thread that is no part of the run used the runtime.
+    Intrusion,
+    /// The same run made twice was not the same.
+    Nondeterminism,
+    /// The run took its process along.
+    Crash,
+    /// The run passed no point for so long that it had to be ended from outside.
+    Hang,
     /// Oracle 1: an edge was lost, or made up.
     Readiness,
     /// Oracle 5: a park was ended twice or not at all.
@@ -41,15 +51,20 @@ pub enum Property {
 
 impl Property {
     /// Every kind.
-    pub const ALL: [Property; 10] = [
+    pub const ALL: [Property; 15] = [
         Property::Panic,
         Property::LostWakeup,
         Property::Deadlock,
         Property::Livelock,
+        Property::Liveness,
         Property::GoroutineLeak,
         Property::WaiterCount,
         Property::DescriptorLeak,
         Property::ThreadLeak,
+        Property::Intrusion,
+        Property::Nondeterminism,
+        Property::Crash,
+        Property::Hang,
         Property::Readiness,
         Property::Wakeups,
     ];
@@ -62,10 +77,15 @@ impl Property {
             Property::LostWakeup => "lost-wakeup",
             Property::Deadlock => "deadlock",
             Property::Livelock => "livelock",
+            Property::Liveness => "liveness",
             Property::GoroutineLeak => "goroutine-leak",
             Property::WaiterCount => "waiter-count",
             Property::DescriptorLeak => "descriptor-leak",
             Property::ThreadLeak => "thread-leak",
+            Property::Intrusion => "intrusion",
+            Property::Nondeterminism => "nondeterminism",
+            Property::Crash => "crash",
+            Property::Hang => "hang",
             Property::Readiness => "readiness",
             Property::Wakeups => "wakeups",
         }
@@ -96,7 +116,7 @@ impl fmt::Display for Violation {
 }
 
 impl Violation {
-    fn new(property: Property, sentence: String) -> Violation {
+    pub(super) fn new(property: Property, sentence: String) -> Violation {
         Violation { property, sentence, subject: None }
     }
 
@@ -126,10 +146,31 @@ impl Violation {
                 let lost = goroutines.iter().find_map(|g| lost_wakeup(g, &report.open_fds));
                 Some(lost.unwrap_or_else(|| deadlock(stuck, goroutines)))
             }
-            Outcome::StepLimit => {
-                let sentence = format!("livelock: the run did not end in {} steps", report.steps);
-                Some(Violation::new(Property::Livelock, sentence))
+            intrusion @ Outcome::Intrusion { .. } => {
+                Some(Violation::new(Property::Intrusion, intrusion.to_string()))
             }
+            Outcome::StepLimit => Some(endless(report)),
+        }
+    }
+}
+
+/// A run that did not end, and in which of its phases it did not.
+fn endless(report: &Report) -> Violation {
+    let steps = report.steps;
+    match report.healed {
+        None => {
+            let sentence = format!(
+                "livelock: the run did not end in {steps} steps, all of them in the safety phase"
+            );
+            Violation::new(Property::Livelock, sentence)
+        }
+        Some(healed) => {
+            let quiet = steps - healed;
+            let sentence = format!(
+                "liveness: quiet must become done, but the world healed at step {healed} and the run did \
+                 not end in {quiet} more"
+            );
+            Violation::new(Property::Liveness, sentence)
         }
     }
 }
@@ -228,7 +269,7 @@ fn left_behind(
 mod tests {
     use super::*;
     use crate::oracle::Checks;
-    use crate::{FaultCounts, Trace};
+    use crate::{FaultCounts, Tally, Trace};
     use netpoll::trace::WaitReason;
 
     fn report(outcome: Outcome, open_fds: Vec<OpenFd>) -> Report {
@@ -241,6 +282,8 @@ mod tests {
             steps: 9,
             end_ns: 0,
             faults_struck: FaultCounts::default(),
+            tally: Tally::default(),
+            healed: None,
             violations: Vec::new(),
             checks: Checks::default(),
             open_fds,
@@ -292,6 +335,19 @@ mod tests {
             &report(Outcome::Deadlock { blocked: vec![] }, vec![socket(libc::EPOLLOUT)]),
             &[reader(None)],
             "deadlock: nobody can ever run: g7 waits for read fd5",
+        );
+    }
+
+    #[test]
+    fn a_run_without_end_says_in_which_phase() {
+        let endless = report(Outcome::StepLimit, vec![]);
+        let sentence = "livelock: the run did not end in 9 steps, all of them in the safety phase";
+        check(&endless, &[], sentence);
+        check(
+            &Report { healed: Some(4), ..endless },
+            &[],
+            "liveness: quiet must become done, but the world healed at step 4 and the run did not end in \
+             5 more",
         );
     }
 

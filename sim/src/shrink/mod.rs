@@ -302,7 +302,9 @@ fn hash(candidate: &Source) -> u64 {
                 (choice.kind, choice.k, asker, nth, target).hash(&mut hasher);
             }
         }
-        Source::Seed(_) | Source::Dull => unreachable!("no pass makes one of these"),
+        Source::Seed(_) | Source::Swarm(_) | Source::Dull => {
+            unreachable!("no pass makes one of these")
+        }
     }
     hasher.finish()
 }

@@ -107,6 +107,9 @@ pub(crate) struct ModelsArgs {
     /// Run once, by the choices of a failure that was saved.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "checker", "deep", "save"])]
     pub(crate) replay: Option<PathBuf>,
+    /// Keep failing runs as they were found; otherwise each is made smaller, in up to 10 s.
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
     /// How many models to run at a time [default: one for each processor].
     #[arg(long, value_name = "J", value_parser = jobs)]
     pub(crate) jobs: Option<NonZeroUsize>,

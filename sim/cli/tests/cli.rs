@@ -380,14 +380,49 @@ fn a_model_that_does_not_hold_is_reported_with_the_command_that_shows_it_again()
     );
 }
 
+#[test]
+fn a_failing_schedule_of_a_model_is_made_smaller_kept_and_replayed() {
+    let folder = Folder::new("model");
+    // A compare-exchange has two orderings: with one for it, whoever passes it first panics.
+    let bend = place_of("poll/slot.rs", "fn update", ".compare_exchange(") + "Relaxed";
+    let run = |args: &[&str]| {
+        let mut command = sim(args);
+        command.current_dir(&folder.0).env("NETPOLL_MODELS_BEND", &bend);
+        command.output().expect("the binary was built")
+    };
+    let model = ["models", "close_against_read", "--checker", "shuttle-urw"];
+    let found = run(&model);
+    let report = text(&found.stdout);
+    assert_eq!(code(&found), 1, "{report}");
+    assert!(report.contains("\n  made smaller in ") && report.contains("0 remain"), "{report}");
+    let path = report.lines().find_map(|line| line.strip_prefix("only that execution: cargo sim "));
+    let replay: Vec<&str> = path.expect("it was kept").split(' ').collect();
+    let kept = fs::read_to_string(folder.0.join(replay[2])).expect("it was kept");
+    assert!(kept.contains("\n# made smaller in ") && kept.contains("\nchoices 0\n"), "{kept}");
+    let replayed = run(&replay);
+    assert_eq!(code(&replayed), 1);
+    assert!(text(&replayed.stdout).contains("does not fit"), "{}", text(&replayed.stdout));
+
+    let whole = run(&[&model[..], &["--no-shrink"]].concat());
+    assert!(!text(&whole.stdout).contains("made smaller"), "{}", text(&whole.stdout));
+    let kept = fs::read_to_string(folder.0.join(replay[2])).expect("it was kept");
+    assert!(!kept.contains("\nchoices 0\n"), "{kept}");
+}
+
 /// The place of a fence, bent to none, by the function that it stands in.
 fn fence_of(file: &str, function: &str) -> String {
+    place_of(file, &format!("fn {function}("), "P::fence(")
+}
+
+/// The place of an operation, by what comes before it, ready for what it is to be bent to.
+fn place_of(file: &str, after: &str, operation: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../netpoll/src").join(file);
     let source = fs::read_to_string(path).expect("the runtime's source is there");
     let mut lines = source.lines().enumerate();
-    lines.find(|(_, line)| line.contains(&format!("fn {function}("))).expect("the function");
-    let (number, line) = lines.find(|(_, line)| line.contains("P::fence(")).expect("its fence");
-    let column = line.find("P::fence(").expect("just found") + 1;
+    lines.find(|(_, line)| line.contains(after)).expect("what comes before");
+    let (number, line) = lines.find(|(_, line)| line.contains(operation)).expect("the operation");
+    let name = operation.trim_start_matches('.');
+    let column = line.find(name).expect("just found") + 1;
     format!("{file}:{}:{column}=", number + 1)
 }
 

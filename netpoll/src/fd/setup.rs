@@ -69,7 +69,10 @@ pub(crate) fn tcp_connect<P: Platform>(
     if deadline.is_some() {
         file.set_deadline(Deadlines::Write, deadline)?;
     }
-    wait_connected(&file)?;
+    file.says_use();
+    let connected = wait_connected(&file);
+    file.says_leave();
+    connected?;
     if deadline.is_some() {
         file.set_deadline(Deadlines::Write, None)?;
     }

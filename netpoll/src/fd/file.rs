@@ -128,6 +128,7 @@ pub(super) struct Locked<'a, P: Platform> {
 
 impl<P: Platform> Drop for Locked<'_, P> {
     fn drop(&mut self) {
+        self.file.says_leave();
         if self.file.mutex.unlock(self.mode) {
             self.file.destroy();
         }
@@ -139,6 +140,7 @@ pub(super) struct Referenced<'a, P: Platform>(&'a File<P>);
 
 impl<P: Platform> Drop for Referenced<'_, P> {
     fn drop(&mut self) {
+        self.0.says_leave();
         if self.0.mutex.decref() {
             self.0.destroy();
         }
@@ -199,14 +201,24 @@ impl<P: Platform> File<P> {
 
     pub(super) fn lock(&self, mode: Mode) -> io::Result<Locked<'_, P>> {
         self.mutex.lock(mode, WaitReason::FdLock(self.number, mode))?;
-        self.kernel().trace(Event::Use { fd: self.number, pd: self.pd });
+        self.says_use();
         Ok(Locked { file: self, mode })
     }
 
     pub(super) fn reference(&self) -> io::Result<Referenced<'_, P>> {
         self.mutex.incref()?;
-        self.kernel().trace(Event::Use { fd: self.number, pd: self.pd });
+        self.says_use();
         Ok(Referenced(self))
+    }
+
+    /// Tells the trace that the caller has a reference.
+    pub(crate) fn says_use(&self) {
+        self.kernel().trace(Event::Use { fd: self.number, pd: self.pd });
+    }
+
+    /// Tells the trace that the caller is about to give it back.
+    pub(crate) fn says_leave(&self) {
+        self.kernel().trace(Event::Leave { fd: self.number, pd: self.pd });
     }
 
     // ---- try, wait, retry --------------------------------------------------------------------------

@@ -272,9 +272,10 @@ impl<P: Platform> Loop<'_, P> {
             // Retired while it spun: somebody else has to do the search that submitters relied on.
             shared.wake_one();
         }
+        let found_own = !worker.inbox.is_empty();
         let mut found_elsewhere = false;
         let mut polled = false;
-        if worker.inbox.is_empty() && !shared.is_shut_down() {
+        if !found_own && !shared.is_shut_down() {
             found_elsewhere = active && shared.work_for_any();
             if !found_elsewhere {
                 polled = self.block();
@@ -284,8 +285,12 @@ impl<P: Platform> Loop<'_, P> {
         let granted = self.get_up();
         shared.kernel.trace(Event::Worker { phase: WorkerPhase::Awake });
         // Who has seen work at others', or came back from the kernel for a timer of theirs, must search
-        // for it, however many do already: otherwise it would come back at once, again and again.
-        let resumes = found_elsewhere || (polled && self.timer_due_elsewhere());
+        // for it, however many do already: otherwise it would come back at once, again and again. And who
+        // spun, and has found work of its own before it looked at that of others, spins on: submitters
+        // relied on its search, which it passes on when it takes its own work up.
+        let resumes = found_elsewhere
+            || (found_own && was_spinning)
+            || (polled && self.timer_due_elsewhere());
         if granted {
             self.spinning = true;
         } else if active && resumes {

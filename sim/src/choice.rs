@@ -33,12 +33,16 @@ pub enum ChoiceKind {
     SegmentDelay,
     /// How much of what could be sent one segment carries.
     SegmentLen,
+    /// How long a datagram travels.
+    DatagramDelay,
     /// Which ready event comes next, counted from the one that was ready first.
     EventOrder,
     /// How many of the ready events are left for the next call.
     EventCount,
     /// When the signal comes that interrupts a call.
     InterruptDelay,
+    /// How late a timer is.
+    TimerSlack,
     /// Which descriptor is reported ready for no reason.
     SpuriousItem,
     /// How much of a write is taken.
@@ -56,9 +60,11 @@ impl ChoiceKind {
             ChoiceKind::HandshakeDelay => "handshake-delay",
             ChoiceKind::SegmentDelay => "segment-delay",
             ChoiceKind::SegmentLen => "segment-len",
+            ChoiceKind::DatagramDelay => "datagram-delay",
             ChoiceKind::EventOrder => "event-order",
             ChoiceKind::EventCount => "event-count",
             ChoiceKind::InterruptDelay => "interrupt-delay",
+            ChoiceKind::TimerSlack => "timer-slack",
             ChoiceKind::SpuriousItem => "spurious-item",
             ChoiceKind::WriteLen => "write-len",
             ChoiceKind::Fault(fault) => fault.name(),
@@ -73,9 +79,11 @@ impl ChoiceKind {
             ChoiceKind::HandshakeDelay,
             ChoiceKind::SegmentDelay,
             ChoiceKind::SegmentLen,
+            ChoiceKind::DatagramDelay,
             ChoiceKind::EventOrder,
             ChoiceKind::EventCount,
             ChoiceKind::InterruptDelay,
+            ChoiceKind::TimerSlack,
             ChoiceKind::SpuriousItem,
             ChoiceKind::WriteLen,
         ];

@@ -23,12 +23,14 @@
 //! | [`engine`] | virtual threads, points, the clock |
 //! | [`platform`] | `Sim`: the primitives of the seam on the engine |
 //! | [`kernel`] | the simulated kernel |
+//! | [`conform`](mod@conform) | that kernel against the one of this machine |
 //! | [`faults`] | what may go wrong, and how often |
 //! | [`scenarios`] | programs to explore |
 //! | [`explore`](mod@explore) | many seeds, and the report of what was found |
 //! | [`failure`] | the file that keeps it |
 
 pub mod choice;
+pub mod conform;
 pub mod engine;
 pub mod explore;
 pub mod failure;

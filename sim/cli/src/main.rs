@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `args.rs` | the arguments, and one clear line for wrong ones |
 //! | `output.rs` | standard output that may be closed, tables, numbers |
-//! | `list.rs`, `explore.rs`, `replay.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
+//! | `list.rs`, `explore.rs`, `replay.rs`, `conform.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
 //!
 //! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input.
 
 mod args;
+mod conform;
 mod coverage;
 mod explore;
 mod list;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Explore(args)) => explore::explore(&args, &mut output),
         Ok(Command::Replay(args)) => replay::replay(&args, &mut output),
+        Ok(Command::Conform(args)) => conform::conform(&args, &mut output),
         Ok(Command::Coverage(args)) => coverage::coverage(&args, &mut output),
         Ok(Command::Museum(args)) if args.list => {
             museum::list(&mut output, args.json);

@@ -185,8 +185,8 @@ fn left_behind(report: &Report, goroutines: &[GoroutineState], waiters: i32) -> 
         return Some(Violation::new(Property::WaiterCount, sentence));
     }
     // A leaked socket keeps its runtime, whose own descriptors are no news.
-    let is_socket = |open: &&OpenFd| open.kind.starts_with("tcp");
-    let sockets = report.open_fds.iter().find(is_socket);
+    let is_the_programs = |open: &&OpenFd| !matches!(open.kind, "epoll" | "eventfd");
+    let sockets = report.open_fds.iter().find(is_the_programs);
     if let Some(open) = sockets.or(report.open_fds.first()) {
         let n = report.open_fds.len();
         let sentence = format!("S15 descriptor leak: {n} were never closed; {open}");

@@ -42,12 +42,16 @@ pub enum ChoiceKind {
     SegmentDelay,
     /// How much of what could be sent one segment carries.
     SegmentLen,
+    /// How long a datagram travels.
+    DatagramDelay,
     /// Which ready event comes next, counted from the one that was ready first.
     EventOrder,
     /// How many of the ready events are left for the next call.
     EventCount,
     /// When the signal comes that interrupts a call.
     InterruptDelay,
+    /// How late a timer is.
+    TimerSlack,
     /// Which descriptor is reported ready for no reason.
     SpuriousItem,
     /// How much of a write is taken.
@@ -67,9 +71,11 @@ impl ChoiceKind {
             ChoiceKind::HandshakeDelay => "handshake-delay",
             ChoiceKind::SegmentDelay => "segment-delay",
             ChoiceKind::SegmentLen => "segment-len",
+            ChoiceKind::DatagramDelay => "datagram-delay",
             ChoiceKind::EventOrder => "event-order",
             ChoiceKind::EventCount => "event-count",
             ChoiceKind::InterruptDelay => "interrupt-delay",
+            ChoiceKind::TimerSlack => "timer-slack",
             ChoiceKind::SpuriousItem => "spurious-item",
             ChoiceKind::WriteLen => "write-len",
             ChoiceKind::HealAfter => "heal-after",
@@ -84,14 +90,16 @@ impl ChoiceKind {
     }
 
     /// The kinds of freedom: what a correct kernel and scheduler may do this way or that. In a fixed order.
-    pub const FREEDOMS: [ChoiceKind; 9] = [
+    pub const FREEDOMS: [ChoiceKind; 11] = [
         ChoiceKind::Thread,
         ChoiceKind::HandshakeDelay,
         ChoiceKind::SegmentDelay,
         ChoiceKind::SegmentLen,
+        ChoiceKind::DatagramDelay,
         ChoiceKind::EventOrder,
         ChoiceKind::EventCount,
         ChoiceKind::InterruptDelay,
+        ChoiceKind::TimerSlack,
         ChoiceKind::SpuriousItem,
         ChoiceKind::WriteLen,
     ];
@@ -112,11 +120,13 @@ impl ChoiceKind {
             ChoiceKind::HandshakeDelay => 1,
             ChoiceKind::SegmentDelay => 2,
             ChoiceKind::SegmentLen => 3,
-            ChoiceKind::EventOrder => 4,
-            ChoiceKind::EventCount => 5,
-            ChoiceKind::InterruptDelay => 6,
-            ChoiceKind::SpuriousItem => 7,
-            ChoiceKind::WriteLen => 8,
+            ChoiceKind::DatagramDelay => 4,
+            ChoiceKind::EventOrder => 5,
+            ChoiceKind::EventCount => 6,
+            ChoiceKind::InterruptDelay => 7,
+            ChoiceKind::TimerSlack => 8,
+            ChoiceKind::SpuriousItem => 9,
+            ChoiceKind::WriteLen => 10,
             ChoiceKind::HealAfter => ChoiceKind::FREEDOMS.len(),
             ChoiceKind::Fault(fault) => ChoiceKind::FREEDOMS.len() + 1 + fault as usize,
         }

@@ -27,6 +27,7 @@
 //! | [`engine`] | virtual threads, points, the clock |
 //! | [`platform`] | `Sim`: the primitives of the seam on the engine |
 //! | [`kernel`] | the simulated kernel |
+//! | [`conform`](mod@conform) | that kernel against the one of this machine |
 //! | [`faults`] | what may go wrong, and how often |
 //! | [`scenarios`] | programs to explore |
 //! | [`oracle`] | what every run is held against |
@@ -35,6 +36,7 @@
 //! | [`failure`] | the file that keeps it |
 
 pub mod choice;
+pub mod conform;
 pub mod deviation;
 pub mod engine;
 pub mod explore;

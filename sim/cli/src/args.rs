@@ -24,6 +24,7 @@ pub(crate) enum Command {
     Explore(ExploreArgs),
     Replay(ReplayArgs),
     Shrink(ShrinkArgs),
+    Conform(ConformArgs),
     Models(ModelsArgs),
     Coverage(CoverageArgs),
     Museum(MuseumArgs),
@@ -53,6 +54,8 @@ enum Parsed {
     Replay(ReplayArgs),
     /// Make a failure smaller: the same property violated by fewer choices. Replaces the file.
     Shrink(ShrinkArgs),
+    /// Compare the simulated kernel with the kernel of this machine, in lock-step.
+    Conform(ConformArgs),
     /// Run the models and print what was covered: the certificates.
     Models(ModelsArgs),
     /// Show which transitions of the runtime's state words each checker exercises.
@@ -198,6 +201,19 @@ pub(crate) struct ShrinkArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ConformArgs {
+    /// How many steps to make on both kernels.
+    #[arg(long, value_name = "N", default_value = "4000", value_parser = at_least_one)]
+    pub(crate) ops: u64,
+    /// The seed of the first case, decimal or 0x hexadecimal.
+    #[arg(long, value_name = "S", default_value = "0", value_parser = seed)]
+    pub(crate) seed: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// A scenario, or a failure file.
     #[arg(value_name = "NAME|FILE")]
@@ -289,6 +305,7 @@ pub(crate) fn parse() -> Result<Command, Usage> {
             Parsed::Explore(args) => Command::Explore(args),
             Parsed::Replay(args) => Command::Replay(args),
             Parsed::Shrink(args) => Command::Shrink(args),
+            Parsed::Conform(args) => Command::Conform(args),
             Parsed::Models(args) => Command::Models(args),
             Parsed::Coverage(args) => Command::Coverage(args),
             Parsed::Museum(args) => Command::Museum(args),

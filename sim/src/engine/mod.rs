@@ -62,6 +62,9 @@ pub const START_NS: u64 = 1_000_000;
 pub const CALL_NS: u64 = 1_000;
 /// What a look at the clock or a spin hint costs.
 pub const GLANCE_NS: u64 = 100;
+/// How late a timer may be, by the number that is chosen for it: up to the slack that Linux allows itself
+/// (`PR_SET_TIMERSLACK` in prctl(2)).
+pub const SLACKS_NS: [u64; 4] = [0, 1_000, 10_000, 50_000];
 /// "No time": later than every event.
 pub const NEVER: u64 = u64::MAX;
 

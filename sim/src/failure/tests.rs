@@ -34,7 +34,7 @@ scenario close_vs_read
 netpoll 0.1.0
 seed 17
 granularity atomic
-faults poll-eintr=20 spurious-wake=20 spurious-event=20 short-write=20
+faults poll-eintr=20 spurious-wake=20 spurious-event=20 false-event=20 short-write=20
 workers 2
 violated lost-wakeup
 sentence L3 lost wakeup: one\\ntwo \\\\ three

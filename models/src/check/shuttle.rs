@@ -102,7 +102,7 @@ pub(super) struct Switch {
 }
 
 /// Runs a model once.
-pub(super) fn execute_once(model: &Model, source: Source) -> Result<(u64, u64), Broken> {
+pub(super) fn execute_once(model: &Model, source: Source) -> Result<(u64, u64), Box<Broken>> {
     // Asked, but not heeded. One that draws from a seed would tell people to replay from it.
     let policy = Box::new(DfsScheduler::new(Some(1), true));
     execute(model, Recording { policy, source: Draw::One(Some(source)) }, None)
@@ -113,7 +113,7 @@ fn execute(
     model: &Model,
     scheduler: Recording,
     schedules: Option<usize>,
-) -> Result<(u64, u64), Broken> {
+) -> Result<(u64, u64), Box<Broken>> {
     let count = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
     let (counted, body, world) = (Arc::clone(&count), model.bodies.shuttle, model.world());
     let mut config = Config::new();
@@ -137,12 +137,12 @@ fn execute(
     let (executions, switches) = (count.0.load(Relaxed), SWITCHES.take());
     match ended {
         Ok(_) => Ok((executions, count.1.load(Relaxed))),
-        Err(payload) => Err(Broken {
+        Err(payload) => Err(Box::new(Broken {
             failed: Failed::of_panic(&*payload, executions, chosen.choices.clone()),
             chosen,
             location: super::panics::take_first(),
             switches,
-        }),
+        })),
     }
 }
 

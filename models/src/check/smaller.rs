@@ -65,9 +65,10 @@ pub fn shrink(
         let shrunk = shrink::shrink(choices, budget, attempt, better)?;
         let last = execute_once(model, Source::Replay(shrunk.choices.clone()));
         let last = last.err().filter(|last| manner.get() == Some(&Manner::of(last)));
-        let Some(Broken { failed, chosen, switches, .. }) = last else {
+        let Some(last) = last else {
             return Err(Unshrinkable::Differs("its replay did not fail in the same way".into()));
         };
+        let Broken { failed, chosen, switches, .. } = *last;
         let needs = needs(&chosen.deviations, &switches);
         let failed = Failed { choices: shrunk.choices.clone(), ..failed };
         Ok(Smaller { failed, shrunk, needs })

@@ -249,6 +249,13 @@ pub enum Event {
         /// The descriptor's place in the poller's table.
         pd: u32,
     },
+    /// It goes on to give that reference back.
+    Leave {
+        /// The file.
+        fd: RawFd,
+        /// The descriptor's place in the poller's table.
+        pd: u32,
+    },
     /// The poll loop has found that an event is of the life that its descriptor has.
     Dispatch {
         /// The descriptor's place in the poller's table.
@@ -338,6 +345,21 @@ pub enum Event {
         /// The new phase.
         phase: WorkerPhase,
     },
+    /// A sleeping worker has been told to get up, and is woken next.
+    Wake {
+        /// The worker.
+        worker: u32,
+    },
+    /// The number of workers that take new goroutines was set.
+    Workers {
+        /// The number.
+        active: u32,
+    },
+    /// The world is stopped, or about to be, or runs again.
+    World {
+        /// Which of the two.
+        is_stopped: bool,
+    },
     /// Somebody asked the blocked poller to come back.
     Break {
         /// False when a request was in flight already.
@@ -372,6 +394,7 @@ impl fmt::Display for Event {
             Event::Open { fd, pd, life } => write!(f, "open fd{fd}: pd#{pd} life {life}"),
             Event::End { fd, pd } => write!(f, "end fd{fd}: pd#{pd}"),
             Event::Use { fd, .. } => write!(f, "use fd{fd}"),
+            Event::Leave { fd, .. } => write!(f, "leave fd{fd}"),
             Event::Dispatch { pd, life } => write!(f, "dispatch to pd#{pd} life {life}"),
             Event::Stale { pd, life } => write!(f, "stale event of pd#{pd} life {life}"),
             Event::Slot { fd, mode, from, to, .. } => write!(f, "{mode} fd{fd}: {from} -> {to}"),
@@ -391,6 +414,10 @@ impl fmt::Display for Event {
             Event::Disarm { worker, timer } => write!(f, "disarm timer w{worker}.{timer}"),
             Event::Fire { worker, timer } => write!(f, "fire timer w{worker}.{timer}"),
             Event::Worker { phase } => write!(f, "worker {phase}"),
+            Event::Wake { worker } => write!(f, "wake w{worker}"),
+            Event::Workers { active } => write!(f, "{active} workers"),
+            Event::World { is_stopped: true } => f.write_str("stop the world"),
+            Event::World { is_stopped: false } => f.write_str("start the world"),
             Event::Break { sent: true } => f.write_str("break"),
             Event::Break { sent: false } => f.write_str("break (already in flight)"),
             Event::Drained => f.write_str("break drained"),

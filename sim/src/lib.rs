@@ -19,6 +19,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`choice`] | the stream of decisions and its sources |
+//! | [`deviation`] | choices that are not the dullest, and where they are made |
 //! | `strategy` | how a seed schedules |
 //! | `swarm` | what a seed leaves out |
 //! | `tally` | what really struck |
@@ -26,13 +27,17 @@
 //! | [`engine`] | virtual threads, points, the clock |
 //! | [`platform`] | `Sim`: the primitives of the seam on the engine |
 //! | [`kernel`] | the simulated kernel |
+//! | [`conform`](mod@conform) | that kernel against the one of this machine |
 //! | [`faults`] | what may go wrong, and how often |
 //! | [`scenarios`] | programs to explore |
 //! | [`oracle`] | what every run is held against |
 //! | [`explore`](mod@explore) | many seeds, and the report of what was found |
+//! | [`shrink`](mod@shrink) | makes a failing run smaller |
 //! | [`failure`] | the file that keeps it |
 
 pub mod choice;
+pub mod conform;
+pub mod deviation;
 pub mod engine;
 pub mod explore;
 pub mod failure;
@@ -42,6 +47,7 @@ pub mod kernel;
 pub mod oracle;
 pub mod platform;
 pub mod scenarios;
+pub mod shrink;
 mod strategy;
 mod swarm;
 mod tally;
@@ -52,6 +58,7 @@ use std::sync::Arc;
 use std::thread;
 
 pub use choice::{Choice, ChoiceKind, Source};
+pub use deviation::Deviation;
 pub use engine::{Granularity, Healing, Outcome};
 pub use faults::{FaultCounts, FaultKind, Faults, Profile};
 pub use journal::{Journal, Note};
@@ -129,6 +136,9 @@ pub struct Report {
     pub choices: Vec<Choice>,
     /// The first choice at which a replay did not fit its list, if it ever did not.
     pub diverged: Option<usize>,
+    /// Those of the choices that were not the dullest. They are not noted in a run of a seed that is not
+    /// recorded in full.
+    pub deviations: Vec<Deviation>,
     /// What happened.
     pub trace: Trace,
     /// How many points the threads passed.
@@ -178,8 +188,14 @@ where
         return run.join().expect("a run does not panic");
     }
     let kernel = SimKernel::new(config.workers, config.net);
+    let choices = match (&config.source, config.record) {
+        (Source::Seed(_) | Source::Swarm(_), Keep::Last(_)) => {
+            Choices::without_deviations(config.source)
+        }
+        _ => Choices::new(config.source),
+    };
     let engine = EngineConfig {
-        choices: Choices::new(config.source).with_journal(config.journal.clone()),
+        choices: choices.with_journal(config.journal.clone()),
         recorder: Recorder::new(config.record),
         granularity: config.granularity,
         faults: config.faults,
@@ -201,8 +217,9 @@ where
     let oracles = report.oracles.unwrap_or_default();
     Report {
         outcome: report.outcome,
-        choices: report.choices,
-        diverged: report.diverged,
+        choices: report.chosen.choices,
+        diverged: report.chosen.diverged,
+        deviations: report.chosen.deviations,
         trace: report.trace,
         steps: report.steps,
         end_ns: report.end_ns,

@@ -252,8 +252,8 @@ impl<P: Platform> Loop<'_, P> {
     /// Sleeps until somebody has work for this worker, or finds at the last moment that there is some.
     fn sleep(&mut self) {
         let (shared, worker) = (self.shared, self.worker);
+        let active = shared.is_active(worker.index);
         {
-            let active = shared.is_active(worker.index);
             let mut sched = shared.sched.lock();
             if sched.stopped || (active && !sched.global.is_empty()) {
                 return;
@@ -268,18 +268,14 @@ impl<P: Platform> Loop<'_, P> {
         // F3, partner of F4 in `idle.rs` and in `netpoll.rs`: from here on a submitter sees that this
         // worker sleeps, or this worker sees what was submitted.
         worker.state.look_again();
-        // Both are looked at once, now: it may have been retired since it began to sleep, and what comes into
-        // the inbox later wakes it.
-        let active = shared.is_active(worker.index);
-        let has_own = !worker.inbox.is_empty();
-        if was_spinning && (has_own || !active) && shared.work_for_any() {
-            // Submitters saw it spin and woke nobody. It will not come to their work, or only after its own,
-            // so somebody else has to do the search that they relied on.
+        if was_spinning && !active && shared.work_for_any() {
+            // Retired while it spun: somebody else has to do the search that submitters relied on.
             shared.wake_one();
         }
+        let found_own = !worker.inbox.is_empty();
         let mut found_elsewhere = false;
         let mut polled = false;
-        if !has_own && !shared.is_shut_down() {
+        if !found_own && !shared.is_shut_down() {
             found_elsewhere = active && shared.work_for_any();
             if !found_elsewhere {
                 polled = self.block();
@@ -289,8 +285,12 @@ impl<P: Platform> Loop<'_, P> {
         let granted = self.get_up();
         shared.kernel.trace(Event::Worker { phase: WorkerPhase::Awake });
         // Who has seen work at others', or came back from the kernel for a timer of theirs, must search
-        // for it, however many do already: otherwise it would come back at once, again and again.
-        let resumes = found_elsewhere || (polled && self.timer_due_elsewhere());
+        // for it, however many do already: otherwise it would come back at once, again and again. And who
+        // spun, and has found work of its own before it looked at that of others, spins on: submitters
+        // relied on its search, which it passes on when it takes its own work up.
+        let resumes = found_elsewhere
+            || (found_own && was_spinning)
+            || (polled && self.timer_due_elsewhere());
         if granted {
             self.spinning = true;
         } else if active && resumes {

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     List(ListArgs),
     Explore(ExploreArgs),
     Replay(ReplayArgs),
+    Shrink(ShrinkArgs),
+    Conform(ConformArgs),
     Models(ModelsArgs),
     Coverage(CoverageArgs),
     Museum(MuseumArgs),
@@ -50,6 +52,10 @@ enum Parsed {
     Explore(ExploreArgs),
     /// Print the trace of one run, byte for byte the same every time.
     Replay(ReplayArgs),
+    /// Make a failure smaller: the same property violated by fewer choices. Replaces the file.
+    Shrink(ShrinkArgs),
+    /// Compare the simulated kernel with the kernel of this machine, in lock-step.
+    Conform(ConformArgs),
     /// Run the models and print what was covered: the certificates.
     Models(ModelsArgs),
     /// Show which transitions of the runtime's state words each checker exercises.
@@ -104,6 +110,9 @@ pub(crate) struct ModelsArgs {
     /// Run once, by the choices of a failure that was saved.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "checker", "deep", "save"])]
     pub(crate) replay: Option<PathBuf>,
+    /// Keep failing runs as they were found; otherwise each is made smaller, in up to 10 s.
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
     /// How many models to run at a time [default: one for each processor].
     #[arg(long, value_name = "J", value_parser = jobs)]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -158,6 +167,9 @@ pub(crate) struct ExploreArgs {
     /// Workers of the runtime [default: 2].
     #[arg(long, value_name = "W", value_parser = workers)]
     pub(crate) workers: Option<usize>,
+    /// Save and report failures as they were found; otherwise each is made smaller, in up to 10 s.
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
     /// Run every seed twice and compare; without this, one in 128.
     #[arg(long)]
     pub(crate) check_determinism: bool,
@@ -167,6 +179,35 @@ pub(crate) struct ExploreArgs {
     /// Where to save failures [default: traces/failures in the workspace].
     #[arg(long, value_name = "DIR")]
     pub(crate) save: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShrinkArgs {
+    /// The failure file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Stop looking for something smaller after this long.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) time: Duration,
+    /// Write the smaller failure here and leave FILE as it is.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConformArgs {
+    /// How many steps to make on both kernels.
+    #[arg(long, value_name = "N", default_value = "4000", value_parser = at_least_one)]
+    pub(crate) ops: u64,
+    /// The seed of the first case, decimal or 0x hexadecimal.
+    #[arg(long, value_name = "S", default_value = "0", value_parser = seed)]
+    pub(crate) seed: u64,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -263,6 +304,8 @@ pub(crate) fn parse() -> Result<Command, Usage> {
             Parsed::List(args) => Command::List(args),
             Parsed::Explore(args) => Command::Explore(args),
             Parsed::Replay(args) => Command::Replay(args),
+            Parsed::Shrink(args) => Command::Shrink(args),
+            Parsed::Conform(args) => Command::Conform(args),
             Parsed::Models(args) => Command::Models(args),
             Parsed::Coverage(args) => Command::Coverage(args),
             Parsed::Museum(args) => Command::Museum(args),

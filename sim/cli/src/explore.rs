@@ -17,11 +17,14 @@ use serde_json::{Value, json};
 use crate::args::{self, ExploreArgs, GranularitiesArg, WorldArgs};
 use crate::crew::{Crew, Summary};
 use crate::output::{Output, to_stderr};
+use crate::shrink::size_json;
 use crate::table::{self, Table};
 use crate::{Usage, Verdict};
 
 /// Seeds of each scenario when nobody says otherwise: half a minute for all of them on a small machine.
 const SEEDS_DEFAULT: u64 = 3_000;
+/// Failures are made smaller for so long at most.
+const SHRINK_MAX: Duration = Duration::from_secs(10);
 /// The exit code of a program that was interrupted: 128 and the number of the signal.
 const INTERRUPTED: i32 = 130;
 
@@ -34,7 +37,9 @@ pub(crate) fn explore(args: &ExploreArgs, output: &mut Output) -> Result<Verdict
     }
     let interrupted = on_interrupt()?;
     let start = Instant::now();
-    let mut crew = Crew::new(args.jobs, args.patience);
+    // Nothing is heard while a failure is made smaller, which must not be taken for silence.
+    let shrink = (!args.no_shrink).then(|| SHRINK_MAX.min(args.patience / 2));
+    let mut crew = Crew::new(args.jobs, args.patience, shrink);
     let mut done: Vec<Summary> = Vec::new();
     let planned = plans.len();
     for (index, mut plan) in plans.into_iter().enumerate() {
@@ -255,6 +260,8 @@ pub(crate) fn finding_json(finding: &Finding) -> Value {
         "goroutines": goroutines,
         "last_events": finding.events,
         "choices": finding.choices.len(),
+        "needs": finding.needs,
+        "original": finding.shrunk.as_ref().map(|shrunk| size_json(shrunk.before)),
         "replay": finding.replay_command(),
         "file": finding.saved.as_ref().map(|path| path.display().to_string()),
         "nondeterminism": finding.nondeterminism,

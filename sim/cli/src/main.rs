@@ -1,4 +1,5 @@
-//! The `cargo sim` command: run scenarios under many seeds, look at one run again.
+//! The `cargo sim` command: run scenarios under many seeds, look at one run again, make it
+//! smaller.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -6,12 +7,13 @@
 //! | `output.rs` | standard output that may be closed, tables, numbers |
 //! | `crew/` | the processes that seeds are run in |
 //! | `table.rs` | what an exploration prints |
-//! | `list.rs`, `explore.rs`, `replay.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
+//! | `list.rs`, `explore.rs`, `replay.rs`, `shrink.rs`, `conform.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
 //!
 //! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input, 130
 //! interrupted.
 
 mod args;
+mod conform;
 mod coverage;
 mod crew;
 mod explore;
@@ -21,6 +23,7 @@ mod museum;
 mod orderings;
 mod output;
 mod replay;
+mod shrink;
 mod table;
 
 use std::fmt;
@@ -71,6 +74,8 @@ fn main() -> ExitCode {
         }
         Ok(Command::Explore(args)) => explore::explore(&args, &mut output),
         Ok(Command::Replay(args)) => replay::replay(&args, &mut output),
+        Ok(Command::Shrink(args)) => shrink::shrink(&args, &mut output),
+        Ok(Command::Conform(args)) => conform::conform(&args, &mut output),
         Ok(Command::Coverage(args)) => coverage::coverage(&args, &mut output),
         Ok(Command::Museum(args)) if args.list => {
             museum::list(&mut output, args.json);

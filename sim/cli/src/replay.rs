@@ -1,6 +1,7 @@
 //! `cargo sim replay`.
 
 use std::fs;
+use std::path::Path;
 
 use netpoll_sim::explore::{
     Execution, Finding, Options, execute, execute_up_to, faults_name, granularity_name,
@@ -101,13 +102,11 @@ fn run(args: &ReplayArgs) -> Result<Run, Usage> {
         };
         Usage(format!("`{what}` is no scenario and cannot be read as a file: {error}; {hint}"))
     })?;
-    let failure = Failure::parse(&text).map_err(|error| Usage(format!("{what}: {error}")))?;
+    let (failure, scenario) = parse(what, &text)?;
     if let Some(given) = given(args) {
         let text = format!("{given} contradicts {what}, which says that itself");
         return Err(Usage(text));
     }
-    let scenario = args::scenario(&failure.scenario)
-        .map_err(|Usage(unknown)| Usage(format!("{what}: line 2: {unknown}")))?;
     Ok(Run {
         scenario,
         options: failure.options,
@@ -116,6 +115,21 @@ fn run(args: &ReplayArgs) -> Result<Run, Usage> {
         source: Source::Replay(failure.choices),
         order: crew::Run::File { text },
     })
+}
+
+/// The failure in a file, and its program.
+pub(crate) fn load(file: &Path) -> Result<(Failure, &'static Scenario), Usage> {
+    let name = file.display();
+    let text = fs::read_to_string(file)
+        .map_err(|error| Usage(format!("`{name}` cannot be read: {error}")))?;
+    parse(&name.to_string(), &text)
+}
+
+fn parse(name: &str, text: &str) -> Result<(Failure, &'static Scenario), Usage> {
+    let failure = Failure::parse(text).map_err(|error| Usage(format!("{name}: {error}")))?;
+    let scenario = args::scenario(&failure.scenario)
+        .map_err(|Usage(unknown)| Usage(format!("{name}: line 2: {unknown}")))?;
+    Ok((failure, scenario))
 }
 
 /// The first argument that a failure file leaves no room for.

@@ -47,7 +47,8 @@ use netpoll_traces::{BlockedOn, Entry, Recorder, ThreadId, Trace, WorldEvent};
 
 pub use outcome::{Blocked, Outcome};
 
-use crate::choice::{Choice, ChoiceKind, Choices};
+use crate::choice::{ChoiceKind, Choices, Chosen};
+use crate::deviation::Asker;
 use crate::faults::{FaultCounts, FaultKind, Faults};
 use crate::journal::Journal;
 use crate::oracle::{Look, Oracles};
@@ -61,6 +62,9 @@ pub const START_NS: u64 = 1_000_000;
 pub const CALL_NS: u64 = 1_000;
 /// What a look at the clock or a spin hint costs.
 pub const GLANCE_NS: u64 = 100;
+/// How late a timer may be, by the number that is chosen for it: up to the slack that Linux allows itself
+/// (`PR_SET_TIMERSLACK` in prctl(2)).
+pub const SLACKS_NS: [u64; 4] = [0, 1_000, 10_000, 50_000];
 /// "No time": later than every event.
 pub const NEVER: u64 = u64::MAX;
 
@@ -115,8 +119,7 @@ pub(crate) struct EngineConfig {
 /// What a run was.
 pub(crate) struct EngineReport {
     pub(crate) outcome: Outcome,
-    pub(crate) choices: Vec<Choice>,
-    pub(crate) diverged: Option<usize>,
+    pub(crate) chosen: Chosen,
     pub(crate) trace: Trace,
     pub(crate) steps: u64,
     pub(crate) end_ns: u64,
@@ -170,6 +173,8 @@ pub(crate) struct Engine {
     /// The next number for a lock or parker.
     next_object: Cell<u32>,
     world: Option<Arc<dyn World>>,
+    /// Whether the world carries out what is due, so that no thread asks.
+    world_acts: Cell<bool>,
     /// Set when the run is over.
     outcome: RefCell<Option<Outcome>>,
 }
@@ -225,6 +230,7 @@ impl Engine {
             oracles: RefCell::new(config.oracles),
             next_object: Cell::new(1),
             world: config.world,
+            world_acts: Cell::new(false),
             outcome: RefCell::new(None),
         };
         let body = move || {
@@ -244,11 +250,9 @@ impl Engine {
     fn into_report(self) -> EngineReport {
         let choices = self.choices.into_inner();
         let tally = choices.tally();
-        let (choices, diverged) = choices.finish();
         EngineReport {
             outcome: self.outcome.into_inner().expect("the run is over"),
-            choices,
-            diverged,
+            chosen: choices.finish(),
             trace: self.recorder.into_inner().finish(),
             steps: self.steps.get(),
             end_ns: self.now_ns.get(),
@@ -320,8 +324,27 @@ impl Engine {
     pub(crate) fn choose(&self, kind: ChoiceKind, n: u32) -> u32 {
         match self.is_quiet() {
             true => 0, // C5
-            false => self.choices.borrow_mut().choose(kind, n),
+            false => self.noted(|choices| choices.choose(kind, n)),
         }
+    }
+
+    /// Makes a choice: says who asks, and notes where in the trace it was if it is not the dullest.
+    #[inline]
+    fn noted(&self, choose: impl FnOnce(&mut Choices) -> u32) -> u32 {
+        let mut choices = self.choices.borrow_mut();
+        choices.set_asker(|| {
+            let (thread, recorder) = (self.threads.current(), self.recorder.borrow());
+            match (self.world_acts.get(), recorder.running(thread)) {
+                (true, _) => Asker::Kernel,
+                (false, Some(g)) => Asker::Goroutine(g),
+                (false, None) => Asker::Thread { thread, after: recorder.ran(thread) },
+            }
+        });
+        let k = choose(&mut choices);
+        if k != 0 {
+            choices.set_seen(self.recorder.borrow().seen());
+        }
+        k
     }
 
     /// Whether a fault strikes, here and now.
@@ -332,7 +355,7 @@ impl Engine {
             return false;
         }
         let kind = ChoiceKind::Fault(fault);
-        let strikes = self.choices.borrow_mut().chance(kind, per_mille);
+        let strikes = self.noted(|choices| choices.chance(kind, per_mille).into()) == 1;
         if strikes {
             self.faults_struck.borrow_mut().add(fault);
             self.record(WorldEvent::Fault { name: fault.name() }.into());

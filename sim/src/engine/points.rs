@@ -189,7 +189,9 @@ impl Engine {
         let now_ns = self.now_ns.get();
         if now_ns >= self.alarm_ns.get() {
             let world = self.world.as_ref().expect("only a world sets an alarm");
+            self.world_acts.set(true);
             self.alarm_ns.set(world.tick(now_ns));
+            self.world_acts.set(false);
         }
         if now_ns >= self.deadline_ns.get() {
             self.deadline_ns.set(self.threads.expire(now_ns));
@@ -297,7 +299,7 @@ impl Engine {
             };
             let k = match self.is_quiet() {
                 true => 0, // C5
-                false => self.choices.borrow_mut().thread(kind, runnable, start),
+                false => self.noted(|choices| choices.thread(kind, runnable, start)),
             };
             runnable[(start + k as usize) % n]
         });

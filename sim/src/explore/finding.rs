@@ -8,9 +8,11 @@ use netpoll::trace::Event;
 use netpoll_traces::{Entry, Record, Trace, WorldEvent, text};
 
 use super::execution::{Execution, Options, WORKERS_DEFAULT, execute};
+use super::needs::{needs, sentence};
 use super::violation::{Property, Violation, status_text};
 use super::{Plan, determinism};
 use crate::scenarios::Scenario;
+use crate::shrink::Shrunk;
 use crate::{Choice, Faults, Granularity, Keep, OpenFd, Profile};
 
 /// How many events a report shows.
@@ -22,7 +24,8 @@ const EVENTS: usize = 10;
 /// 2. the goroutines, and the descriptors if everybody is stuck;
 /// 3. the last events: those of the goroutine and the descriptor that the violation is about, if it is
 ///    about one; else those up to the first panic, if there was one;
-/// 4. the command that shows it again, and where it was saved.
+/// 4. what it needs, if that is little enough to be read;
+/// 5. the command that shows it again, and where it was saved.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The program.
@@ -37,6 +40,10 @@ pub struct Finding {
     pub violation: Violation,
     /// The choices that lead there.
     pub choices: Vec<Choice>,
+    /// In words, those that are not the dullest; `None` if there are too many.
+    pub needs: Option<Vec<String>>,
+    /// What it was made smaller from, if it was.
+    pub shrunk: Option<Shrunk>,
     /// The goroutines that had not ended.
     pub goroutines: Vec<GoroutineState>,
     /// The descriptors that were open.
@@ -68,6 +75,8 @@ impl Finding {
             options: options.clone(),
             seed,
             profile: None,
+            needs: needs(&report),
+            shrunk: None,
             panicked: panicked(&report.trace),
             events: last_events(&report.trace, &violation),
             violation,
@@ -252,7 +261,12 @@ impl fmt::Display for Finding {
         for line in &self.events {
             writeln!(f, "  {line}")?;
         }
-        writeln!(f, "\nreplay:")?;
+        self.needs_fmt(f)?;
+        match self.shrunk {
+            // The seed leads to the run that was found, the file to the smaller one.
+            Some(_) => writeln!(f, "\nreplay, as it was found and as it is:")?,
+            None => writeln!(f, "\nreplay:")?,
+        }
         if let Some(command) = self.replay_command() {
             writeln!(f, "  {command}")?;
         }
@@ -265,6 +279,22 @@ impl fmt::Display for Finding {
 }
 
 impl Finding {
+    fn needs_fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(needs) = &self.needs {
+            writeln!(f, "\nneeds:")?;
+            for need in needs {
+                writeln!(f, "  {need}")?;
+            }
+            if needs.is_empty() {
+                writeln!(f, "  {}", sentence(needs))?;
+            }
+        }
+        if let Some(shrunk) = &self.shrunk {
+            writeln!(f, "\n{shrunk}")?;
+        }
+        Ok(())
+    }
+
     fn goroutines_fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\ngoroutines that have not ended:")?;
         if self.goroutines.is_empty() {

@@ -5,6 +5,8 @@
 //! | `execution.rs` | one run of a scenario: [`execute`] |
 //! | `violation.rs` | what a run violated, if anything: [`Violation`] |
 //! | `determinism.rs` | the same run twice: [`Parting`] |
+//! | `needs.rs` | the choices of a failing run that are not the dullest, in words |
+//! | `smaller.rs` | a failing run made smaller: [`shrink`], [`Finding::shrunk`] |
 //! | `finding.rs` | a violation with all that a person needs: [`Finding`] |
 //! | `mod.rs` | many runs on several threads of the operating system: [`explore`] |
 //!
@@ -22,6 +24,8 @@
 mod determinism;
 mod execution;
 mod finding;
+mod needs;
+mod smaller;
 mod violation;
 
 use std::num::NonZeroUsize;
@@ -37,6 +41,8 @@ pub use execution::{
     execute_with,
 };
 pub use finding::{Finding, faults_name, granularity_name};
+pub use needs::sentence;
+pub use smaller::shrink;
 pub use violation::{Property, Violation, status_text};
 
 use crate::oracle::Checks;

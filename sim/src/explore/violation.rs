@@ -250,8 +250,8 @@ fn left_behind(
         return Some(Violation::new(Property::WaiterCount, sentence));
     }
     // A leaked socket keeps its runtime, whose own descriptors are no news.
-    let is_socket = |open: &&OpenFd| open.kind.starts_with("tcp");
-    let sockets = open_fds.iter().find(is_socket);
+    let is_the_programs = |open: &&OpenFd| !matches!(open.kind, "epoll" | "eventfd");
+    let sockets = open_fds.iter().find(is_the_programs);
     if let Some(open) = sockets.or(open_fds.first()) {
         let n = open_fds.len();
         let sentence = format!("S15 descriptor leak: {n} were never closed; {open}");
@@ -277,6 +277,7 @@ mod tests {
             outcome,
             choices: Vec::new(),
             diverged: None,
+            deviations: Vec::new(),
             trace: Trace::default(),
             steps: 9,
             end_ns: 0,

@@ -66,6 +66,8 @@ pub(crate) struct Crew {
     next: u64,
     size: usize,
     patience: Duration,
+    /// For how long failures are made smaller before they are reported, if they are.
+    shrink: Option<Duration>,
     hear: Receiver<(u64, Said)>,
     say: Sender<(u64, Said)>,
 }
@@ -82,11 +84,15 @@ enum Failure {
 }
 
 impl Crew {
-    pub(crate) fn new(jobs: Option<NonZeroUsize>, patience: Duration) -> Crew {
+    pub(crate) fn new(
+        jobs: Option<NonZeroUsize>,
+        patience: Duration,
+        shrink: Option<Duration>,
+    ) -> Crew {
         let jobs = jobs.or_else(|| thread::available_parallelism().ok());
         let (say, hear) = mpsc::channel();
         let size = jobs.map_or(1, NonZeroUsize::get);
-        Crew { members: BTreeMap::new(), next: 0, size, patience, hear, say }
+        Crew { members: BTreeMap::new(), next: 0, size, patience, shrink, hear, say }
     }
 
     /// Runs the seeds of a plan until one fails, all have been run, the time is up or `interrupted` says so.
@@ -142,7 +148,8 @@ impl Crew {
         }
         for member in self.members.values_mut().filter(|member| member.is_idle()) {
             if let Some(seeds) = search.take(member.helping()) {
-                member.order(&Order::Run { world: world.clone(), seeds: seeds.clone() });
+                let (world, shrink) = (world.clone(), self.shrink);
+                member.order(&Order::Run { world, seeds: seeds.clone(), shrink });
                 member.begin(seeds);
             }
         }

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use netpoll_sim::explore::{Finding, Options, Plan, RunNumbers};
 use netpoll_sim::failure::Failure;
@@ -60,8 +61,8 @@ impl World {
 /// What a worker is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// Run these seeds, up to the first that fails.
-    Run { world: World, seeds: Range<u64> },
+    /// Run these seeds, up to the first that fails, and make that failure smaller for so long.
+    Run { world: World, seeds: Range<u64>, shrink: Option<Duration> },
     /// Run this once, and tell everything while it happens.
     Tell { run: Run },
     /// Run this seed up to this point, and report what is known of its end.

@@ -7,6 +7,7 @@ use std::{env, process, thread};
 use netpoll_sim::explore::{
     Finding, Property, RunNumbers, Violation, execute_telling, execute_up_to,
 };
+use netpoll_sim::shrink::Budget;
 use netpoll_sim::{Journal, Note};
 
 use super::wire::{self, Found, Order};
@@ -43,14 +44,17 @@ pub(crate) fn serve() -> bool {
 
 fn carry_out(order: &Order) {
     match order {
-        Order::Run { world, seeds } => {
+        Order::Run { world, seeds, shrink } => {
             let Some(plan) = world.plan(seeds.clone()) else { process::exit(2) };
             for seed in seeds.clone() {
                 let execution = plan.run(seed);
                 say(&wire::ran(seed, &RunNumbers::from(&execution)));
                 if execution.violation.is_some() {
-                    let found = Found::new(&plan.report(seed, execution));
-                    return say(&wire::failed(seed, &found));
+                    let mut finding = plan.report(seed, execution);
+                    if let Some(time) = *shrink {
+                        finding = finding.shrunk(&Budget { time, ..Budget::default() });
+                    }
+                    return say(&wire::failed(seed, &Found::new(&finding)));
                 }
             }
         }

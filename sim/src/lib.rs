@@ -55,8 +55,7 @@ pub use platform::Sim;
 
 use choice::Choices;
 use engine::{Engine, EngineConfig};
-use explore::Violation;
-use oracle::Checks;
+use oracle::Oracles;
 
 /// What a run is to be.
 #[derive(Clone, Debug)]
@@ -77,8 +76,6 @@ pub struct SimConfig {
     pub record: Keep,
     /// Sizes and limits of the simulated network.
     pub net: NetConfig,
-    /// Whether [oracles](oracle) watch. They expect one runtime, and nobody beside it who uses the kernel.
-    pub oracles: bool,
 }
 
 impl SimConfig {
@@ -94,7 +91,6 @@ impl SimConfig {
             time_limit_ns: 1_800_000_000_000,
             record: Keep::All,
             net: NetConfig::default(),
-            oracles: false,
         }
     }
 
@@ -123,10 +119,6 @@ pub struct Report {
     pub end_ns: u64,
     /// Which faults struck.
     pub faults_struck: FaultCounts,
-    /// What the oracles saw that must not be, all at the last record: the first one counts.
-    pub violations: Vec<Violation>,
-    /// How often each oracle had something to check.
-    pub checks: Checks,
     /// The descriptors that were open at the end.
     pub open_fds: Vec<OpenFd>,
     /// How many threads had not ended when the main thread had.
@@ -153,10 +145,40 @@ pub fn run<F>(config: SimConfig, body: F) -> Report
 where
     F: FnOnce(SimKernel) + Send + 'static,
 {
+    make(config, None, body).report
+}
+
+/// As [`run`], of a runtime: [oracles](oracle) watch, and end the run when they see what must not be. They
+/// expect one runtime, and nobody beside it who uses the kernel.
+///
+/// # Panics
+/// When called inside a simulated run.
+pub fn watch<F>(config: SimConfig, body: F) -> Watched
+where
+    F: FnOnce(SimKernel) + Send + 'static,
+{
+    make(config, Some(Box::default()), body)
+}
+
+/// A run that was watched, before the oracles have had [their last word](Oracles::finish).
+#[derive(Debug)]
+pub struct Watched {
+    /// What the run was.
+    pub report: Report,
+    /// Who has watched.
+    pub oracles: Box<Oracles>,
+    /// How many files were left although no number was, when all that was on the wire had arrived.
+    pub files_left: usize,
+}
+
+fn make<F>(config: SimConfig, oracles: Option<Box<Oracles>>, body: F) -> Watched
+where
+    F: FnOnce(SimKernel) + Send + 'static,
+{
     if thread::panicking() {
         // The thread is unwinding, or an earlier run was abandoned in the middle of unwinding, which
         // std cannot be told. Points behave differently then, so the run gets a fresh thread.
-        let run = thread::spawn(move || run(config, body));
+        let run = thread::spawn(move || make(config, oracles, body));
         return run.join().expect("a run does not panic");
     }
     let kernel = SimKernel::new(config.workers, config.net);
@@ -168,14 +190,15 @@ where
         step_limit: config.step_limit,
         time_limit_ns: config.time_limit_ns,
         world: Some(Arc::new(kernel.clone())),
-        oracles: config.oracles.then(Box::default),
+        oracles,
     };
     let for_body = kernel.clone();
     let report = Engine::run(engine, Box::new(move || body(for_body)));
     let open_fds = kernel.open_fds();
+    let files_left = if open_fds.is_empty() { kernel.files_left() } else { 0 };
     kernel.clear();
     let oracles = report.oracles.unwrap_or_default();
-    Report {
+    let report = Report {
         outcome: report.outcome,
         choices: report.choices,
         diverged: report.diverged,
@@ -183,9 +206,8 @@ where
         steps: report.steps,
         end_ns: report.end_ns,
         faults_struck: report.faults_struck,
-        violations: oracles.violations().to_vec(),
-        checks: oracles.checks(),
         open_fds,
         threads_abandoned: report.abandoned,
-    }
+    };
+    Watched { report, oracles, files_left }
 }

@@ -44,7 +44,7 @@ pub use outcome::{Blocked, Outcome};
 
 use crate::choice::{Choice, ChoiceKind, Choices};
 use crate::faults::{FaultCounts, FaultKind, Faults};
-use crate::oracle::{Look, Oracles};
+use crate::oracle::{Idle, Look, Moved, Oracles};
 pub use points::Wake;
 use threads::Threads;
 
@@ -254,6 +254,29 @@ impl Engine {
         let mut oracles = self.oracles.borrow_mut();
         if let Some(oracles) = &mut *oracles
             && !oracles.observe(&record, self)
+        {
+            self.violated();
+        }
+    }
+
+    /// Shows the oracles which bytes enter or leave a stream.
+    #[inline]
+    pub(crate) fn moved(&self, moved: &Moved<'_>) {
+        if self.step_limit.get() == 0 {
+            return;
+        }
+        if let Some(oracles) = &mut *self.oracles.borrow_mut()
+            && !oracles.moved(moved)
+        {
+            self.violated();
+        }
+    }
+
+    /// Tells the oracles that nobody can go on before `next_ns`.
+    fn idle(&self, next_ns: u64) {
+        let idle = Idle { now_ns: self.now_ns.get(), next_ns };
+        if let Some(oracles) = &mut *self.oracles.borrow_mut()
+            && !oracles.idle(&idle, self)
         {
             self.violated();
         }

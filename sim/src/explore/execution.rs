@@ -8,8 +8,10 @@ use netpoll::runtime::{GoroutineState, Inspector};
 
 use super::violation::Violation;
 use crate::engine::{self, Engine};
+use crate::oracle::{Checks, End};
 use crate::scenarios::Scenario;
-use crate::{Faults, Granularity, Keep, Outcome, Report, Sim, SimConfig, SimKernel, Source, run};
+use crate::{Faults, Granularity, Keep, Report, Sim, SimConfig, SimKernel, Source};
+use crate::{Watched, watch};
 
 /// The workers of a run when nobody says otherwise: as few as a race needs.
 pub const WORKERS_DEFAULT: usize = 2;
@@ -52,6 +54,11 @@ pub struct Execution {
     pub goroutines: Vec<GoroutineState>,
     /// What it violated.
     pub violation: Option<Violation>,
+    /// Everything that oracles saw at the moment at which they stopped the run, or at its end; the first is
+    /// [`violation`](Execution::violation).
+    pub seen: Vec<Violation>,
+    /// How often each oracle had something to check.
+    pub checks: Checks,
 }
 
 impl Execution {
@@ -124,13 +131,12 @@ pub fn execute_with<P: Platform>(
         step_limit: STEP_LIMIT,
         time_limit_ns: TIME_LIMIT_NS,
         record,
-        oracles: true,
         ..SimConfig::seed(0)
     };
     let sight = Arc::new(Mutex::new(Sight::Nothing));
     let shown = Arc::clone(&sight);
     let body = scenario.body;
-    let report = run(config, move |kernel| {
+    let watched = watch(config, move |kernel| {
         let see = |sight| {
             // What was there before is dropped outside the lock: it may be the last reference to the
             // runtime, and closing its descriptors switches threads.
@@ -155,11 +161,19 @@ pub fn execute_with<P: Platform>(
             seen
         }
     };
-    let violation = match (&report.outcome, scenario.abandons) {
-        (Outcome::Finished, true) => Violation::of_abandoning(&report, &goroutines, waiters),
-        _ => Violation::of(&report, &goroutines, waiters),
+    let Watched { report, mut oracles, files_left } = watched;
+    let end = End {
+        outcome: &report.outcome,
+        goroutines: &goroutines,
+        waiters,
+        open_fds: &report.open_fds,
+        files_left,
+        threads_abandoned: report.threads_abandoned,
+        abandons: scenario.abandons,
     };
-    Execution { report, goroutines, violation }
+    let violation = oracles.finish(&end).or_else(|| Violation::of(&report));
+    let (seen, checks) = (oracles.violations().to_vec(), oracles.checks());
+    Execution { report, goroutines, violation, seen, checks }
 }
 
 /// Lets the threads of blocking calls end: a runtime that is dropped does not wait for them.

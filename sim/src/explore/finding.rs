@@ -9,6 +9,7 @@ use netpoll_traces::{Entry, Record, Trace, WorldEvent, text};
 
 use super::execution::{Execution, Options, WORKERS_DEFAULT, execute};
 use super::violation::{Property, Violation, status_text};
+use crate::oracle::deadlock::waits_on;
 use crate::scenarios::Scenario;
 use crate::{Choice, Faults, Granularity, Keep, OpenFd, Source};
 
@@ -250,6 +251,9 @@ impl Finding {
         for g in &self.goroutines {
             let worker = g.worker.map_or("-".to_string(), |index| format!("w{index}"));
             write!(f, "  g{:<4} {worker:<4} {}", g.id, status_text(g.status))?;
+            if let Some(open) = waits_on(g, &self.open_fds) {
+                write!(f, " ({open})")?;
+            }
             match g.parked_io.and_then(|parked| parked.cancelled) {
                 Some(reason) => writeln!(f, ", which is over: {reason}")?,
                 None => writeln!(f)?,

@@ -369,7 +369,7 @@ impl<H: Host> Kernel for Simulated<H> {
 
     fn peek(&self, fd: RawFd, buf: &mut [u8]) -> Result<usize, Errno> {
         let arg = buf.len() as i64;
-        self.call("peek", fd, arg, |m, _| m.peek(fd, buf), count)
+        self.call("peek", fd, arg, |m, env| m.peek(env, fd, buf), count)
     }
 
     fn recvfrom(

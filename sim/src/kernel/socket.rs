@@ -9,6 +9,7 @@ use super::net::{self, SOMAXCONN};
 use super::tcp::{Connect, State, Tcp};
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
+use crate::oracle::Moved;
 
 impl Machine {
     /// The TCP socket behind a number.
@@ -289,16 +290,24 @@ impl Machine {
         }
         let count = tcp.copy_unread(buf);
         tcp.unread.drain(..count);
+        env.moved(Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: false });
         if let Some(peer) = tcp.peer {
             self.pump(env, peer); // the window has grown
         }
         Ok(count)
     }
 
-    pub(super) fn peek(&mut self, fd: RawFd, buf: &mut [u8]) -> Result<usize, Errno> {
-        let (_, tcp) = self.socket_at(fd)?;
+    pub(super) fn peek(
+        &mut self,
+        env: &dyn Env,
+        fd: RawFd,
+        buf: &mut [u8],
+    ) -> Result<usize, Errno> {
+        let (id, tcp) = self.socket_at(fd)?;
         tcp.readable()?;
-        Ok(tcp.copy_unread(buf))
+        let count = tcp.copy_unread(buf);
+        env.moved(Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: true });
+        Ok(count)
     }
 
     pub(super) fn tcp_write(
@@ -316,6 +325,9 @@ impl Machine {
         if count > 1 && env.strikes(FaultKind::ShortWrite) {
             count -= 1 + env.choose(ChoiceKind::WriteLen, count as u32 - 1) as usize;
             tcp.wants_room = true; // T5
+        }
+        if let Some(peer) = tcp.peer {
+            env.moved(Moved::Written { to: peer.number(), parts, count });
         }
         let mut left = count;
         for part in parts {

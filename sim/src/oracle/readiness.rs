@@ -56,8 +56,8 @@ fn modes(events: u32) -> [bool; 2] {
 /// Whether a system call sees what an edge of this direction announced.
 fn looks(call: &str, mode: Mode) -> bool {
     let calls: &[&str] = match mode {
-        Mode::Read => &["read", "readv", "peek", "accept4", "recvfrom"],
-        Mode::Write => &["write", "writev", "sendto", "connect", "getsockopt"],
+        Mode::Read => &["read", "readv", "peek", "accept4", "recvfrom", "poll"],
+        Mode::Write => &["write", "writev", "sendto", "connect", "getsockopt", "poll"],
     };
     calls.contains(&call)
 }
@@ -444,7 +444,7 @@ impl Readiness {
             return Ok(()); // the end of a life, or the beginning of the next (T8)
         }
         let by = Actor::of(record);
-        let uses = facts.using(by).is_some_and(|using| using.life == descriptor.serial);
+        let uses = facts.using(by).is_some_and(|using| using.serial == descriptor.serial);
         if uses {
             self.taken.retain(|taken| (taken.pd, taken.mode) != (pd, mode));
             self.taken.push(TakenEdge { by, pd, fd, mode, t_ns: record.t_ns });

@@ -3,8 +3,12 @@
 //! Most tests are whole runs of the production runtime on a [`twisted`] platform, which is wrong in one way;
 //! the others feed an oracle a hand-written stream of records.
 
+mod broken_kernels;
+mod broken_runtimes;
+mod ends;
 mod readiness;
 mod stream;
+mod streams;
 mod twisted;
 mod wakeups;
 
@@ -16,7 +20,7 @@ use crate::scenarios;
 #[track_caller]
 fn assert_seen_by(execution: Option<Execution>, property: Property, parts: &[&str]) {
     let execution = execution.expect("no run violated anything");
-    let violations = &execution.report.violations;
+    let violations = &execution.seen;
     let [violation] = violations.as_slice() else {
         panic!("not one violation: {violations:?}, {:?}", execution.violation);
     };

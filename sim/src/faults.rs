@@ -4,8 +4,21 @@
 //! kernels) allows a correct kernel to do. A rate of 0 means that the question is not even asked, so
 //! that it takes no place in the list of choices.
 //!
-//! One kind is in no profile because no kernel may do it: [`FaultKind::LostUnpark`]. It is for tests of
-//! what watches over the runtime, which must see through it.
+//! What they do to a program, and where they belong:
+//!
+//! | a program notices | kinds | profiles |
+//! |---|---|---|
+//! | nothing, if it is correct | the kinds up to `ShortWrite`, except `IoEintr` and `ConnAborted` | `light`, `chaos` |
+//! | an error, and may try the same call again; a datagram that does not come | the others down to `DatagramReordered` | `chaos` |
+//! | that a connection is gone, and what it was promised with it | `NoStreamWatch`, `StreamReset`, `StreamTimeout` | none |
+//! | a thread that sleeps for ever, which no kernel may do to it | `LostUnpark` | none |
+//!
+//! Those of the third row are for programs that do not call the loss of a connection a failure; those of
+//! the last for tests of what watches over the runtime. Both are asked for by name:
+//! `Faults::chaos().with(FaultKind::StreamReset, 5)`.
+
+use crate::choice::Source;
+use crate::swarm;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,32 +26,76 @@
 pub enum FaultKind {
     /// A blocked `epoll_wait` returns `EINTR`.
     PollEintr,
-    /// `read`, `write`, `accept4` or `connect` returns `EINTR`.
+    /// `read`, `write`, their kin, `accept4` or `connect` returns `EINTR`.
     IoEintr,
     /// A parked thread wakes for no reason.
     SpuriousWake,
     /// `epoll_wait` reports the readiness of a descriptor to which nothing new has happened.
     SpuriousEvent,
-    /// `accept4` returns `ECONNABORTED`: a connection came and went before it was accepted.
+    /// `epoll_wait` reports a socket ready that is not: select(2), under "Bugs".
+    FalseEvent,
+    /// `accept4` returns `ECONNABORTED` for a connection whose client has given it up, which is gone
+    /// then.
     ConnAborted,
     /// `write` takes fewer bytes than there is room for.
     ShortWrite,
-    /// `socket` or `accept4` returns `EMFILE`, without effect on later calls.
+    /// A call that makes a descriptor returns `EMFILE`, without effect on later calls.
     NoDescriptor,
+    /// A call that makes a socket or a pipe returns `ENFILE`, in the same way.
+    NoFile,
+    /// `socket`, `accept4` or the sending of a datagram returns `ENOBUFS`, in the same way.
+    NoBuffers,
+    /// `socket`, `socketpair`, `accept4` or `EPOLL_CTL_ADD` returns `ENOMEM`, in the same way.
+    NoMemory,
+    /// `EPOLL_CTL_ADD` of a file that is no connection returns `ENOSPC`.
+    NoWatch,
+    /// An attempt to connect is refused, although somebody listens.
+    ConnRefused,
+    /// An attempt to connect fails with `EHOSTUNREACH`.
+    ConnUnreachable,
+    /// An attempt to connect fails with `ETIMEDOUT`, after some seconds.
+    ConnTimeout,
+    /// A UDP datagram is lost.
+    DatagramLost,
+    /// A UDP datagram comes twice.
+    DatagramDuplicated,
+    /// A UDP datagram is overtaken by later ones.
+    DatagramReordered,
+    /// `EPOLL_CTL_ADD` of a connection returns `ENOSPC`: who holds it has to close it, and its peer loses
+    /// it.
+    NoStreamWatch,
+    /// A TCP connection is reset: both ends lose it, and what travels.
+    StreamReset,
+    /// What one end of a TCP connection sends is not answered any more: `ETIMEDOUT` after some seconds.
+    StreamTimeout,
     /// An unpark has no effect, neither on a sleeper nor on the next park. At most once in a run.
     LostUnpark,
 }
 
 impl FaultKind {
     /// Every kind, in a fixed order.
-    pub const ALL: [FaultKind; 8] = [
+    pub const ALL: [FaultKind; 22] = [
         FaultKind::PollEintr,
         FaultKind::IoEintr,
         FaultKind::SpuriousWake,
         FaultKind::SpuriousEvent,
+        FaultKind::FalseEvent,
         FaultKind::ConnAborted,
         FaultKind::ShortWrite,
         FaultKind::NoDescriptor,
+        FaultKind::NoFile,
+        FaultKind::NoBuffers,
+        FaultKind::NoMemory,
+        FaultKind::NoWatch,
+        FaultKind::ConnRefused,
+        FaultKind::ConnUnreachable,
+        FaultKind::ConnTimeout,
+        FaultKind::DatagramLost,
+        FaultKind::DatagramDuplicated,
+        FaultKind::DatagramReordered,
+        FaultKind::NoStreamWatch,
+        FaultKind::StreamReset,
+        FaultKind::StreamTimeout,
         FaultKind::LostUnpark,
     ];
 
@@ -50,9 +107,23 @@ impl FaultKind {
             FaultKind::IoEintr => "io-eintr",
             FaultKind::SpuriousWake => "spurious-wake",
             FaultKind::SpuriousEvent => "spurious-event",
+            FaultKind::FalseEvent => "false-event",
             FaultKind::ConnAborted => "conn-aborted",
             FaultKind::ShortWrite => "short-write",
             FaultKind::NoDescriptor => "no-descriptor",
+            FaultKind::NoFile => "no-file",
+            FaultKind::NoBuffers => "no-buffers",
+            FaultKind::NoMemory => "no-memory",
+            FaultKind::NoWatch => "no-watch",
+            FaultKind::ConnRefused => "conn-refused",
+            FaultKind::ConnUnreachable => "conn-unreachable",
+            FaultKind::ConnTimeout => "conn-timeout",
+            FaultKind::DatagramLost => "datagram-lost",
+            FaultKind::DatagramDuplicated => "datagram-duplicated",
+            FaultKind::DatagramReordered => "datagram-reordered",
+            FaultKind::NoStreamWatch => "no-stream-watch",
+            FaultKind::StreamReset => "stream-reset",
+            FaultKind::StreamTimeout => "stream-timeout",
             FaultKind::LostUnpark => "lost-unpark",
         }
     }
@@ -78,10 +149,11 @@ impl Faults {
             .with(FaultKind::PollEintr, 20)
             .with(FaultKind::SpuriousWake, 20)
             .with(FaultKind::SpuriousEvent, 20)
+            .with(FaultKind::FalseEvent, 20)
             .with(FaultKind::ShortWrite, 20)
     }
 
-    /// Everything that is allowed, often. Errors may reach the program.
+    /// Everything that is allowed and takes no connection away, often. Errors may reach the program.
     #[must_use]
     pub fn chaos() -> Faults {
         Faults::none()
@@ -89,9 +161,20 @@ impl Faults {
             .with(FaultKind::IoEintr, 50)
             .with(FaultKind::SpuriousWake, 150)
             .with(FaultKind::SpuriousEvent, 150)
-            .with(FaultKind::ConnAborted, 100)
+            .with(FaultKind::FalseEvent, 100)
+            .with(FaultKind::ConnAborted, 500)
             .with(FaultKind::ShortWrite, 200)
             .with(FaultKind::NoDescriptor, 20)
+            .with(FaultKind::NoFile, 10)
+            .with(FaultKind::NoBuffers, 10)
+            .with(FaultKind::NoMemory, 10)
+            .with(FaultKind::NoWatch, 20)
+            .with(FaultKind::ConnRefused, 20)
+            .with(FaultKind::ConnUnreachable, 20)
+            .with(FaultKind::ConnTimeout, 20)
+            .with(FaultKind::DatagramLost, 50)
+            .with(FaultKind::DatagramDuplicated, 50)
+            .with(FaultKind::DatagramReordered, 100)
     }
 
     /// The same faults, with another rate for one kind.
@@ -109,6 +192,62 @@ impl Faults {
     #[must_use]
     pub fn per_mille(&self, kind: FaultKind) -> u16 {
         self.per_mille[kind as usize]
+    }
+}
+
+/// A named choice of faults and freedoms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Profile {
+    /// No faults.
+    None,
+    /// [`Faults::light`].
+    Light,
+    /// [`Faults::chaos`].
+    Chaos,
+    /// Each seed draws which of the faults of chaos there are at all and how often they strike, and the
+    /// same for freedoms. Which they were, need not be known to repeat a run by its choices.
+    Swarm,
+}
+
+impl Profile {
+    /// Every profile, in a fixed order.
+    pub const ALL: [Profile; 4] = [Profile::None, Profile::Light, Profile::Chaos, Profile::Swarm];
+
+    /// What it is called on the command line and in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Profile::None => "none",
+            Profile::Light => "light",
+            Profile::Chaos => "chaos",
+            Profile::Swarm => "swarm",
+        }
+    }
+
+    /// The profile with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Profile> {
+        Profile::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+
+    /// The faults of a seed.
+    #[must_use]
+    pub fn faults(self, seed: u64) -> Faults {
+        match self {
+            Profile::None => Faults::none(),
+            Profile::Light => Faults::light(),
+            Profile::Chaos => Faults::chaos(),
+            Profile::Swarm => swarm::faults(seed),
+        }
+    }
+
+    /// Where the choices of a seed come from.
+    #[must_use]
+    pub fn source(self, seed: u64) -> Source {
+        match self {
+            Profile::None | Profile::Light | Profile::Chaos => Source::Seed(seed),
+            Profile::Swarm => Source::Swarm(seed),
+        }
     }
 }
 
@@ -148,16 +287,34 @@ mod tests {
     }
 
     #[test]
-    fn what_no_kernel_may_do_is_in_no_profile() {
+    fn what_takes_more_than_an_error_is_in_no_profile() {
+        let kinds = [
+            FaultKind::NoStreamWatch,
+            FaultKind::StreamReset,
+            FaultKind::StreamTimeout,
+            FaultKind::LostUnpark,
+        ];
         for faults in [Faults::none(), Faults::light(), Faults::chaos()] {
-            assert_eq!(faults.per_mille(FaultKind::LostUnpark), 0);
+            let rates = kinds.map(|kind| faults.per_mille(kind));
+            assert_eq!(rates, [0; 4]);
         }
+        let struck = |kind: &FaultKind| Faults::chaos().per_mille(*kind) > 0;
+        let in_chaos = FaultKind::ALL.iter().filter(|kind| struck(kind)).count();
+        assert_eq!(in_chaos, FaultKind::ALL.len() - kinds.len(), "chaos has all others");
     }
 
     #[test]
     fn the_program_sees_no_errors_under_light_faults() {
-        for kind in [FaultKind::IoEintr, FaultKind::ConnAborted, FaultKind::NoDescriptor] {
-            assert_eq!(Faults::light().per_mille(kind), 0, "{}", kind.name());
+        let unnoticed = [
+            FaultKind::PollEintr,
+            FaultKind::SpuriousWake,
+            FaultKind::SpuriousEvent,
+            FaultKind::FalseEvent,
+            FaultKind::ShortWrite,
+        ];
+        for kind in FaultKind::ALL {
+            let may_strike = Faults::light().per_mille(kind) > 0;
+            assert_eq!(may_strike, unnoticed.contains(&kind), "{}", kind.name());
         }
     }
 }

@@ -19,7 +19,8 @@ use std::sync::atomic::{self, AtomicBool, AtomicU32, Ordering};
 use netpoll::platform::{Atomic, Lock, Park, Platform, Primitives, Thread};
 use netpoll_traces::{BlockedOn, ThreadId};
 
-use crate::engine::{self, NEVER, Wake};
+use crate::choice::ChoiceKind;
+use crate::engine::{self, NEVER, SLACKS_NS, Wake};
 use crate::faults::FaultKind;
 use crate::kernel::SimKernel;
 
@@ -280,6 +281,16 @@ impl SimParker {
             return;
         };
         engine::inside("parking", |engine| {
+            if take() {
+                return;
+            }
+            let deadline_ns = match deadline_ns {
+                NEVER => NEVER,
+                at_ns => {
+                    let slack = engine.choose(ChoiceKind::TimerSlack, SLACKS_NS.len() as u32);
+                    at_ns.saturating_add(SLACKS_NS[slack as usize])
+                }
+            };
             while !take() {
                 if engine.strikes(FaultKind::SpuriousWake) {
                     return;

@@ -122,7 +122,7 @@ const UNSAFE_PLACES: [&str; 10] = [
     // The checkers' platforms.
     "models/src/platform/",
     // The kernel of this machine, called directly so that the runtime can be compared with it.
-    "sim/src/kernel/tests/real.rs",
+    "sim/src/conform/real.rs",
     // The runtime's counterparts and what measures it.
     "tests/src/",
 ];

@@ -121,6 +121,8 @@ pub enum WorldEvent {
         /// Its name.
         name: &'static str,
     },
+    /// From here on no fault strikes and everything is dull.
+    Healed,
 }
 
 /// The bits of a readiness mask, with the names that traces print, in print order.
@@ -177,6 +179,7 @@ impl fmt::Display for WorldEvent {
                 write!(f, "harvest fd{fd} {}", Readiness(*events))
             }
             WorldEvent::Fault { name } => write!(f, "fault {name}"),
+            WorldEvent::Healed => f.write_str("the world heals"),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::fmt::Write;
 
 use netpoll::trace::Micros;
 
-use crate::{Entry, Trace, WorldEvent};
+use crate::{BlockedOn, Entry, Record, Trace, WorldEvent};
 
 /// The first line of every rendering.
 const LEGEND: &str = "# time since the start of the clock, thread, goroutine, what happened";
@@ -38,22 +38,27 @@ pub fn render(trace: &Trace) -> String {
     text
 }
 
-/// The four cells of a record.
-fn row(trace: &Trace, record: &crate::Record) -> [String; 4] {
-    let event = match record.event {
+/// What a record says, with threads by their names.
+#[must_use]
+pub fn event(trace: &Trace, record: &Record) -> String {
+    match record.event {
         Entry::World(WorldEvent::Spawn { thread }) => {
             format!("spawn {}", trace.thread_name(thread))
         }
-        Entry::World(WorldEvent::Block { on: crate::BlockedOn::Join(thread), .. }) => {
+        Entry::World(WorldEvent::Block { on: BlockedOn::Join(thread), .. }) => {
             format!("block: end of {}", trace.thread_name(thread))
         }
         event => event.to_string(),
-    };
+    }
+}
+
+/// The four cells of a record.
+fn row(trace: &Trace, record: &Record) -> [String; 4] {
     [
         format!("t={}", Micros(record.t_ns)),
         trace.thread_name(record.thread).to_string(),
         record.g.map_or_else(|| "-".to_string(), |g| format!("g{g}")),
-        event,
+        event(trace, record),
     ]
 }
 

@@ -146,8 +146,8 @@ pub const EXHIBITS: &[Exhibit] = &[
         source: "D9",
         edits: &[Edit {
             file: "netpoll/src/poll/desc.rs",
-            find: "        self.info.publish(inner.snapshot(self.life()));\n        kernel.trace(Event::Evict { pd: self.index, fd });\n        self.cancel(kernel, true, true)\n",
-            replace: "        let released = self.cancel(kernel, true, true);\n        self.info.publish(inner.snapshot(self.life()));\n        kernel.trace(Event::Evict { pd: self.index, fd });\n        released\n",
+            find: "        self.info.publish(inner.snapshot());\n        kernel.trace(Event::Evict { pd: self.index, fd });\n        self.cancel(kernel, true, true)\n",
+            replace: "        let released = self.cancel(kernel, true, true);\n        self.info.publish(inner.snapshot());\n        kernel.trace(Event::Evict { pd: self.index, fd });\n        released\n",
         }],
         model: "park_against_close",
         checker: Loom,

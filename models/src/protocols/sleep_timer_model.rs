@@ -21,9 +21,9 @@ use crate::platform::{Checked, join};
 
 models! {
     /// A timer that is armed earlier never leaves the final poller asleep beyond it.
-    sleep_against_earlier_timer { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    sleep_against_earlier_timer { loom: Bound::preemptions(4), shuttle: [Pct, Urw], kernel: Scripted }
     /// The first timer never misses the spinning worker that gives up.
-    sleep_against_first_timer { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    sleep_against_first_timer { loom: Bound::preemptions(4), shuttle: [Pct, Urw], kernel: Scripted }
     /// A timer that the poller counts on is removed: the later one that takes its place is not lost.
     sleep_against_replaced_timer {
         loom: Bound::preemptions(3), shuttle: [Pct, Urw], kernel: Scripted, timed_waits: 2

@@ -253,10 +253,11 @@ pub trait Kernel: Debug + Send + Sync + 'static {
         false
     }
 
-    /// Makes an open descriptor that the caller gives up into one that `std` understands.
+    /// Makes an open descriptor that the caller gives up into one that `std` understands, which is a
+    /// blocking one.
     ///
     /// # Errors
-    /// `Unsupported` on a kernel that is not real.
+    /// `Unsupported` on a kernel that is not real; it is closed when it cannot be made blocking.
     fn own(&self, fd: RawFd) -> io::Result<OwnedFd> {
         let _ = fd;
         Err(io::Error::new(

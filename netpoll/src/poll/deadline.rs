@@ -47,6 +47,8 @@ pub(super) struct Deadline {
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
+    /// The number of this life, or of the next one when it is over.
+    pub(super) life: u32,
     pub(super) closing: bool,
     pub(super) read: Deadline,
     pub(super) write: Deadline,
@@ -58,8 +60,8 @@ impl Inner {
         self.read.at > 0 && self.read.at == self.write.at
     }
 
-    pub(super) fn snapshot(&self, life: u32) -> Snapshot {
-        Snapshot::new(life, self.closing, self.read.at < 0, self.write.at < 0)
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.life, self.closing, self.read.at < 0, self.write.at < 0)
     }
 }
 
@@ -88,7 +90,7 @@ impl<P: Platform> PollDesc<P> {
             inner.write.at = at;
         }
         let fd = self.fd();
-        self.info.publish(inner.snapshot(self.life()));
+        self.info.publish(inner.snapshot());
         for (mode, is_set) in [(Mode::Read, read), (Mode::Write, write)] {
             if is_set {
                 kernel.trace(Event::Deadline { pd: self.index, fd, mode, at_ns: at });
@@ -165,7 +167,7 @@ impl<P: Platform> PollDesc<P> {
             deadline.at = -1;
         }
         let fd = self.fd();
-        self.info.publish(inner.snapshot(self.life()));
+        self.info.publish(inner.snapshot());
         for (mode, fires) in [(Mode::Read, read), (Mode::Write, write)] {
             if fires {
                 kernel.trace(Event::Expired { pd: self.index, fd, mode });

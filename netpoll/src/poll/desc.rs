@@ -36,7 +36,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::deadline::{DeadlineTimers, Inner};
-use super::info::{Info, LIFE_MAX, PollError};
+use super::info::{FileKind, Info, LIFE_MAX, PollError};
 use super::slot::{Change, Enter, Slot};
 use crate::backend::Readiness;
 use crate::platform::{Atomic, Kernel, Lock, Platform, RawFd};
@@ -85,7 +85,8 @@ pub struct PollDesc<P: Platform> {
     pub(super) index: u32,
     /// The file of this life, as a two's complement word.
     fd: P::AtomicU32,
-    /// The life number; incremented when a life *ends*, so that between two lives no event fits.
+    /// The life number, for the poll loop, which has no lock; incremented when a life *ends*, so that
+    /// between two lives no event fits.
     life: P::AtomicU32,
     pub(super) info: Info<P>,
     read: Slot<P>,
@@ -154,11 +155,11 @@ impl<P: Platform> PollDesc<P> {
     ///
     /// # Panics
     /// S14: when a waiter of the previous life is still in a slot.
-    pub fn open(&self, kernel: &P::Kernel, fd: RawFd) {
+    pub fn open(&self, kernel: &P::Kernel, fd: RawFd, kind: FileKind) {
         let mut inner = self.inner.lock();
         // Life 0 is never given out: it is the tag of events that carry none.
-        let life = self.life.load(Relaxed).max(1);
-        self.life.store(life, Relaxed);
+        inner.life = inner.life.max(1);
+        self.life.store(inner.life, Relaxed);
         self.fd.store(fd.cast_unsigned(), Relaxed);
         for mode in [Mode::Read, Mode::Write] {
             // A stale event may have left `Ready` behind; reset panics on anything worse.
@@ -166,15 +167,15 @@ impl<P: Platform> PollDesc<P> {
                 self.trace(kernel, fd, mode, change);
             }
         }
-        let Inner { closing, read, write } = &mut *inner;
+        let Inner { closing, read, write, .. } = &mut *inner;
         *closing = false;
         for deadline in [read, write] {
             assert!(deadline.timer.is_none(), "S13: a new life of fd {fd} has an armed timer");
             deadline.at = 0;
             deadline.generation += 1;
         }
-        self.info.publish_new_life(inner.snapshot(life));
-        kernel.trace(Event::Open { fd, pd: self.index, life });
+        self.info.publish_new_life(inner.snapshot().of(kind));
+        kernel.trace(Event::Open { fd, pd: self.index, life: inner.life });
     }
 
     /// Tears the life down: releases both waiters for good and stops the timers. Exactly once a life.
@@ -185,7 +186,7 @@ impl<P: Platform> PollDesc<P> {
         let mut inner = self.inner.lock();
         let fd = self.fd();
         assert!(!inner.closing, "S13: fd {fd} is evicted twice");
-        let Inner { closing, read, write } = &mut *inner;
+        let Inner { closing, read, write, .. } = &mut *inner;
         *closing = true;
         for deadline in [read, write] {
             deadline.generation += 1;
@@ -193,7 +194,7 @@ impl<P: Platform> PollDesc<P> {
                 timers.disarm(id);
             }
         }
-        self.info.publish(inner.snapshot(self.life()));
+        self.info.publish(inner.snapshot());
         kernel.trace(Event::Evict { pd: self.index, fd });
         self.cancel(kernel, true, true)
     }
@@ -204,7 +205,7 @@ impl<P: Platform> PollDesc<P> {
     /// # Panics
     /// S13, S14: when the life was not evicted or a waiter is still there.
     pub fn end(&self, kernel: &P::Kernel) {
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
         let fd = self.fd();
         assert!(inner.closing, "S13: fd {fd} ends without being evicted");
         for mode in [Mode::Read, Mode::Write] {
@@ -212,20 +213,20 @@ impl<P: Platform> PollDesc<P> {
                 self.trace(kernel, fd, mode, change);
             }
         }
-        self.bump_life(kernel, fd, &inner);
+        self.bump_life(kernel, fd, &mut inner);
     }
 
     /// Ends a life whose registration with the kernel failed: nothing can be in flight (S34).
     pub fn abandon(&self, kernel: &P::Kernel) {
-        let inner = self.inner.lock();
-        self.bump_life(kernel, self.fd(), &inner);
+        let mut inner = self.inner.lock();
+        self.bump_life(kernel, self.fd(), &mut inner);
     }
 
-    fn bump_life(&self, kernel: &P::Kernel, fd: RawFd, inner: &Inner) {
-        let life = (self.life() + 1) & LIFE_MAX;
-        self.life.store(life, Relaxed);
+    fn bump_life(&self, kernel: &P::Kernel, fd: RawFd, inner: &mut Inner) {
+        inner.life = (inner.life + 1) & LIFE_MAX;
+        self.life.store(inner.life, Relaxed);
         kernel.trace(Event::End { fd, pd: self.index });
-        self.info.publish(inner.snapshot(life));
+        self.info.publish(inner.snapshot());
     }
 
     // ---- the wait path -----------------------------------------------------------------------------
@@ -302,6 +303,11 @@ impl<P: Platform> PollDesc<P> {
         self.info.load().check(mode)
     }
 
+    /// Whether an event of this life told of an end, an error or urgent data.
+    pub fn is_unsure(&self) -> bool {
+        self.info.load().is_unsure()
+    }
+
     /// Starts a read of a stream, as [`reset`](PollDesc::reset) does, or says that the system call can be
     /// spared: when the last one was short, the stream has nothing left (epoll(7)), and the slot keeps
     /// every edge since, because nothing has reset it. This is that call's `EAGAIN`, one operation
@@ -320,7 +326,7 @@ impl<P: Platform> PollDesc<P> {
         kernel: &P::Kernel,
         last_was_short: bool,
     ) -> Result<StartRead, PollError> {
-        if last_was_short && !self.info.load().is_unsure() {
+        if last_was_short && !self.is_unsure() {
             return Ok(StartRead::Wait);
         }
         self.reset(kernel, Mode::Read)?;

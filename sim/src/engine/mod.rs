@@ -22,6 +22,11 @@
 //!   Unwinding them instead would execute destructors of a state that has just been proved broken,
 //!   and is impossible for goroutines, which would have to be resumed by workers that are gone.
 //!
+//! **Two phases.** With [`Healing`] a run begins in the *safety* phase, in which faults strike and freedoms
+//! are taken, and goes over to the *liveness* phase, in which the world is quiet and everything is dull:
+//! from there on the run must end within a number of steps. Faults may hide a lost wake-up, since a
+//! spurious one does as well; a quiet world does not.
+//!
 //! Tested in `engine/tests.rs`.
 
 mod outcome;
@@ -42,9 +47,12 @@ use netpoll_traces::{BlockedOn, Entry, Recorder, ThreadId, Trace, WorldEvent};
 
 pub use outcome::{Blocked, Outcome};
 
-use crate::choice::{Choice, ChoiceKind, Choices};
+use crate::choice::{ChoiceKind, Choices, Chosen};
+use crate::deviation::Asker;
 use crate::faults::{FaultCounts, FaultKind, Faults};
+use crate::journal::Journal;
 use crate::oracle::{Idle, Look, Moved, Oracles};
+use crate::tally::Tally;
 pub use points::Wake;
 use threads::Threads;
 
@@ -54,6 +62,9 @@ pub const START_NS: u64 = 1_000_000;
 pub const CALL_NS: u64 = 1_000;
 /// What a look at the clock or a spin hint costs.
 pub const GLANCE_NS: u64 = 100;
+/// How late a timer may be, by the number that is chosen for it: up to the slack that Linux allows itself
+/// (`PR_SET_TIMERSLACK` in prctl(2)).
+pub const SLACKS_NS: [u64; 4] = [0, 1_000, 10_000, 50_000];
 /// "No time": later than every event.
 pub const NEVER: u64 = u64::MAX;
 
@@ -64,6 +75,22 @@ pub enum Granularity {
     Syscall,
     /// In addition at every atomic operation, fence, lock and unlock: thorough, for races.
     Atomic,
+}
+
+/// When the world heals, and what it must come to then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Healing {
+    /// The safety phase is one of [`Healing::PHASES`] times this many steps, by the run's first choice.
+    pub unit_steps: u64,
+    /// It ends at this virtual time at the latest.
+    pub at_ns: u64,
+    /// From there the run must end within this many steps.
+    pub quiet_steps: u64,
+}
+
+impl Healing {
+    /// The lengths of the safety phase: the dullest is none, the longest outlasts nearly every run.
+    pub const PHASES: [u64; 6] = [0, 1, 4, 16, 64, 256];
 }
 
 /// What lives beside the threads and has events of its own: the simulated kernel.
@@ -82,6 +109,8 @@ pub(crate) struct EngineConfig {
     pub(crate) faults: Faults,
     pub(crate) step_limit: u64,
     pub(crate) time_limit_ns: u64,
+    pub(crate) healing: Option<Healing>,
+    pub(crate) journal: Option<Journal>,
     pub(crate) world: Option<Arc<dyn World>>,
     /// What the run is held against, if it is that of a runtime.
     pub(crate) oracles: Option<Box<Oracles>>,
@@ -90,12 +119,13 @@ pub(crate) struct EngineConfig {
 /// What a run was.
 pub(crate) struct EngineReport {
     pub(crate) outcome: Outcome,
-    pub(crate) choices: Vec<Choice>,
-    pub(crate) diverged: Option<usize>,
+    pub(crate) chosen: Chosen,
     pub(crate) trace: Trace,
     pub(crate) steps: u64,
     pub(crate) end_ns: u64,
     pub(crate) faults_struck: FaultCounts,
+    pub(crate) tally: Tally,
+    pub(crate) healed: Option<u64>,
     /// Threads that had not ended when the run was over, the main thread aside.
     pub(crate) abandoned: usize,
     pub(crate) oracles: Option<Box<Oracles>>,
@@ -116,6 +146,8 @@ pub(crate) struct Engine {
     steps: Cell<u64>,
     /// 0 once an oracle has seen enough: then the next point is the last one.
     step_limit: Cell<u64>,
+    /// The next step at which there is more to do than to count it.
+    event_step: Cell<u64>,
     /// The clock does not jump beyond this.
     time_limit_ns: u64,
     /// The step at which the running thread took over.
@@ -126,6 +158,13 @@ pub(crate) struct Engine {
     faults: Faults,
     /// Faults strike no more.
     healed: Cell<bool>,
+    healing: Option<Healing>,
+    /// When the safety phase ends, in steps and in virtual time.
+    heal_step: Cell<u64>,
+    heal_ns: Cell<u64>,
+    /// The step at which the liveness phase began: from there on everything is dull.
+    quiet_since: Cell<Option<u64>>,
+    journal: Option<Journal>,
     faults_struck: RefCell<FaultCounts>,
     threads: Threads,
     choices: RefCell<Choices>,
@@ -134,6 +173,8 @@ pub(crate) struct Engine {
     /// The next number for a lock or parker.
     next_object: Cell<u32>,
     world: Option<Arc<dyn World>>,
+    /// Whether the world carries out what is due, so that no thread asks.
+    world_acts: Cell<bool>,
     /// Set when the run is over.
     outcome: RefCell<Option<Outcome>>,
 }
@@ -170,12 +211,18 @@ impl Engine {
             deadline_ns: Cell::new(NEVER),
             steps: Cell::new(0),
             step_limit: Cell::new(config.step_limit),
+            event_step: Cell::new(0),
             time_limit_ns: config.time_limit_ns,
             slice_start: Cell::new(0),
             quiet: Cell::new(0),
             granularity: config.granularity,
             faults: config.faults,
             healed: Cell::new(false),
+            healing: config.healing,
+            heal_step: Cell::new(NEVER),
+            heal_ns: Cell::new(NEVER),
+            quiet_since: Cell::new(None),
+            journal: config.journal,
             faults_struck: RefCell::new(FaultCounts::default()),
             threads: Threads::default(),
             choices: RefCell::new(config.choices),
@@ -183,6 +230,7 @@ impl Engine {
             oracles: RefCell::new(config.oracles),
             next_object: Cell::new(1),
             world: config.world,
+            world_acts: Cell::new(false),
             outcome: RefCell::new(None),
         };
         let body = move || {
@@ -191,6 +239,7 @@ impl Engine {
             }
         };
         engine.add_thread("main", Box::new(body));
+        engine.choose_phases();
         ENGINE.set(&engine);
         let cleared = ClearOnDrop;
         engine.resume_until_over();
@@ -199,15 +248,17 @@ impl Engine {
     }
 
     fn into_report(self) -> EngineReport {
-        let (choices, diverged) = self.choices.into_inner().finish();
+        let choices = self.choices.into_inner();
+        let tally = choices.tally();
         EngineReport {
             outcome: self.outcome.into_inner().expect("the run is over"),
-            choices,
-            diverged,
+            chosen: choices.finish(),
             trace: self.recorder.into_inner().finish(),
             steps: self.steps.get(),
             end_ns: self.now_ns.get(),
             faults_struck: self.faults_struck.into_inner(),
+            tally,
+            healed: self.quiet_since.get(),
             abandoned: self.threads.abandon(),
             oracles: self.oracles.into_inner(),
         }
@@ -288,12 +339,35 @@ impl Engine {
     fn violated(&self) {
         self.finish(Outcome::Violated);
         self.step_limit.set(0);
+        self.event_step.set(0);
     }
 
     /// Chooses a number below `n`.
     #[inline]
     pub(crate) fn choose(&self, kind: ChoiceKind, n: u32) -> u32 {
-        self.choices.borrow_mut().choose(kind, n)
+        match self.is_quiet() {
+            true => 0, // C5
+            false => self.noted(|choices| choices.choose(kind, n)),
+        }
+    }
+
+    /// Makes a choice: says who asks, and notes where in the trace it was if it is not the dullest.
+    #[inline]
+    fn noted(&self, choose: impl FnOnce(&mut Choices) -> u32) -> u32 {
+        let mut choices = self.choices.borrow_mut();
+        choices.set_asker(|| {
+            let (thread, recorder) = (self.threads.current(), self.recorder.borrow());
+            match (self.world_acts.get(), recorder.running(thread)) {
+                (true, _) => Asker::Kernel,
+                (false, Some(g)) => Asker::Goroutine(g),
+                (false, None) => Asker::Thread { thread, after: recorder.ran(thread) },
+            }
+        });
+        let k = choose(&mut choices);
+        if k != 0 {
+            choices.set_seen(self.recorder.borrow().seen());
+        }
+        k
     }
 
     /// Whether a fault strikes, here and now.
@@ -304,7 +378,7 @@ impl Engine {
             return false;
         }
         let kind = ChoiceKind::Fault(fault);
-        let strikes = self.choices.borrow_mut().chance(kind, per_mille);
+        let strikes = self.noted(|choices| choices.chance(kind, per_mille).into()) == 1;
         if strikes {
             self.faults_struck.borrow_mut().add(fault);
             self.record(WorldEvent::Fault { name: fault.name() }.into());
@@ -325,6 +399,12 @@ impl Engine {
     /// choices. Order and delays go on varying.
     pub(crate) fn heal(&self) {
         self.healed.set(true);
+    }
+
+    /// Whether the world has healed and everything is dull.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        self.quiet_since.get().is_some()
     }
 
     /// A number for a lock or a parker, in order of first sight.

@@ -8,16 +8,22 @@ use netpoll::runtime::{GoroutineState, Inspector};
 
 use super::violation::Violation;
 use crate::engine::{self, Engine};
-use crate::oracle::{Checks, End};
+use crate::oracle::End;
 use crate::scenarios::Scenario;
-use crate::{Faults, Granularity, Keep, Report, Sim, SimConfig, SimKernel, Source};
-use crate::{Watched, watch};
+use crate::{
+    Faults, Granularity, Healing, Journal, Keep, Report, Sim, SimConfig, SimKernel, Source,
+    Watched, watch,
+};
 
 /// The workers of a run when nobody says otherwise: as few as a race needs.
 pub const WORKERS_DEFAULT: usize = 2;
-/// A run that takes more steps will never end: scenarios need some thousands at the coarse granularity
-/// and some ten thousands at the fine one.
-const STEP_LIMIT: u64 = 500_000;
+/// The unit in which the safety phase is measured, by granularity: the longest one outlasts most runs,
+/// which take some thousands of steps at the coarse granularity and some ten thousands at the fine one.
+const UNIT_STEPS: [u64; 2] = [30, 500];
+/// The safety phase is over by this virtual time: scenarios take milliseconds.
+const HEAL_NS: u64 = 20_000_000_000;
+/// A run that takes more steps in a quiet world will never end: ten times what any scenario needs.
+const QUIET_STEPS: u64 = 300_000;
 /// A run that waits for longer, in virtual time, waits for nothing: scenarios take milliseconds, and a
 /// connection that was refused for a full backlog some seconds.
 const TIME_LIMIT_NS: u64 = 120_000_000_000;
@@ -54,11 +60,6 @@ pub struct Execution {
     pub goroutines: Vec<GoroutineState>,
     /// What it violated.
     pub violation: Option<Violation>,
-    /// Everything that oracles saw at the moment at which they stopped the run, or at its end; the first is
-    /// [`violation`](Execution::violation).
-    pub seen: Vec<Violation>,
-    /// How often each oracle had something to check.
-    pub checks: Checks,
 }
 
 impl Execution {
@@ -123,16 +124,56 @@ pub fn execute_with<P: Platform>(
     record: Keep,
     around: impl FnOnce(SimKernel) -> P::Kernel + Send + 'static,
 ) -> Execution {
-    let config = SimConfig {
+    carry_out::<P>(scenario, config(options, source, record), around)
+}
+
+/// Runs a scenario once, telling `journal` of everything as it happens: for runs that may take their
+/// process along.
+#[must_use]
+pub fn execute_telling(
+    scenario: &Scenario,
+    options: &Options,
+    source: Source,
+    journal: Journal,
+) -> Execution {
+    let config = config(options, source, Keep::Last(0));
+    carry_out::<Sim>(scenario, SimConfig { journal: Some(journal), ..config }, |kernel| kernel)
+}
+
+/// Runs a scenario once, recording everything, up to its point number `step`, where it stops.
+#[must_use]
+pub fn execute_up_to(
+    scenario: &Scenario,
+    options: &Options,
+    source: Source,
+    step: u64,
+) -> Execution {
+    let config = config(options, source, Keep::All);
+    // The step after the limit is the one that ends the run.
+    let config = SimConfig { step_limit: step.saturating_sub(1), ..config };
+    carry_out::<Sim>(scenario, config, |kernel| kernel)
+}
+
+fn config(options: &Options, source: Source, record: Keep) -> SimConfig {
+    let unit_steps = UNIT_STEPS[usize::from(options.granularity == Granularity::Atomic)];
+    let healing = Healing { unit_steps, at_ns: HEAL_NS, quiet_steps: QUIET_STEPS };
+    SimConfig {
         source,
         granularity: options.granularity,
         faults: options.faults,
         workers: options.workers,
-        step_limit: STEP_LIMIT,
+        healing: Some(healing),
         time_limit_ns: TIME_LIMIT_NS,
         record,
         ..SimConfig::seed(0)
-    };
+    }
+}
+
+fn carry_out<P: Platform>(
+    scenario: &Scenario,
+    config: SimConfig,
+    around: impl FnOnce(SimKernel) -> P::Kernel + Send + 'static,
+) -> Execution {
     let sight = Arc::new(Mutex::new(Sight::Nothing));
     let shown = Arc::clone(&sight);
     let body = scenario.body;
@@ -161,7 +202,7 @@ pub fn execute_with<P: Platform>(
             seen
         }
     };
-    let Watched { report, mut oracles, files_left } = watched;
+    let Watched { mut report, mut oracles, files_left } = watched;
     let end = End {
         outcome: &report.outcome,
         goroutines: &goroutines,
@@ -172,8 +213,8 @@ pub fn execute_with<P: Platform>(
         abandons: scenario.abandons,
     };
     let violation = oracles.finish(&end).or_else(|| Violation::of(&report));
-    let (seen, checks) = (oracles.violations().to_vec(), oracles.checks());
-    Execution { report, goroutines, violation, seen, checks }
+    (report.violations, report.checks) = (oracles.violations().to_vec(), oracles.checks());
+    Execution { report, goroutines, violation }
 }
 
 /// Lets the threads of blocking calls end: a runtime that is dropped does not wait for them.

@@ -18,8 +18,10 @@ pub enum Property {
     LostWakeup,
     /// Oracle 11: everybody waits, and nobody has a reason not to.
     Deadlock,
-    /// The run did not end within its limit of steps.
+    /// The run did not end within its limit of steps, while faults still struck.
     Livelock,
+    /// The world had healed, and the run did not end all the same.
+    Liveness,
     /// Oracle 6: goroutines had not ended when the program had.
     GoroutineLeak,
     /// Oracle 10: the poller's count was not that of those who waited.
@@ -28,6 +30,14 @@ pub enum Property {
     DescriptorLeak,
     /// Oracle 6: threads had not ended when the runtime was gone.
     ThreadLeak,
+    /// A thread that is no part of the run used the runtime.
+    Intrusion,
+    /// The same run made twice was not the same.
+    Nondeterminism,
+    /// The run took its process along.
+    Crash,
+    /// The run passed no point for so long that it had to be ended from outside.
+    Hang,
     /// Oracle 1: an edge was lost, or made up.
     Readiness,
     /// Oracle 2: a call, bytes or an event met another file or life than they were meant for.
@@ -52,15 +62,20 @@ pub enum Property {
 
 impl Property {
     /// Every kind.
-    pub const ALL: [Property; 18] = [
+    pub const ALL: [Property; 23] = [
         Property::Panic,
         Property::LostWakeup,
         Property::Deadlock,
         Property::Livelock,
+        Property::Liveness,
         Property::GoroutineLeak,
         Property::WaiterCount,
         Property::DescriptorLeak,
         Property::ThreadLeak,
+        Property::Intrusion,
+        Property::Nondeterminism,
+        Property::Crash,
+        Property::Hang,
         Property::Readiness,
         Property::Provenance,
         Property::Deadline,
@@ -81,10 +96,15 @@ impl Property {
             Property::LostWakeup => "lost-wakeup",
             Property::Deadlock => "deadlock",
             Property::Livelock => "livelock",
+            Property::Liveness => "liveness",
             Property::GoroutineLeak => "goroutine-leak",
             Property::WaiterCount => "waiter-count",
             Property::DescriptorLeak => "descriptor-leak",
             Property::ThreadLeak => "thread-leak",
+            Property::Intrusion => "intrusion",
+            Property::Nondeterminism => "nondeterminism",
+            Property::Crash => "crash",
+            Property::Hang => "hang",
             Property::Readiness => "readiness",
             Property::Provenance => "provenance",
             Property::Deadline => "deadline",
@@ -123,17 +143,43 @@ impl fmt::Display for Violation {
 }
 
 impl Violation {
+    pub(super) fn new(property: Property, sentence: String) -> Violation {
+        Violation { property, sentence, subject: None }
+    }
+
     /// What the end of a run violated that needs no oracle to be seen.
     pub(super) fn of(report: &Report) -> Option<Violation> {
-        let (property, sentence) = match &report.outcome {
-            panicked @ Outcome::Panicked { .. } => (Property::Panic, panicked.to_string()),
-            Outcome::StepLimit => {
-                let sentence = format!("livelock: the run did not end in {} steps", report.steps);
-                (Property::Livelock, sentence)
+        match &report.outcome {
+            panicked @ Outcome::Panicked { .. } => {
+                Some(Violation::new(Property::Panic, panicked.to_string()))
             }
-            _ => return None,
-        };
-        Some(Violation { property, sentence, subject: None })
+            intrusion @ Outcome::Intrusion { .. } => {
+                Some(Violation::new(Property::Intrusion, intrusion.to_string()))
+            }
+            Outcome::StepLimit => Some(endless(report)),
+            _ => None,
+        }
+    }
+}
+
+/// A run that did not end, and in which of its phases it did not.
+fn endless(report: &Report) -> Violation {
+    let steps = report.steps;
+    match report.healed {
+        None => {
+            let sentence = format!(
+                "livelock: the run did not end in {steps} steps, all of them in the safety phase"
+            );
+            Violation::new(Property::Livelock, sentence)
+        }
+        Some(healed) => {
+            let quiet = steps - healed;
+            let sentence = format!(
+                "liveness: quiet must become done, but the world healed at step {healed} and the run did \
+                 not end in {quiet} more"
+            );
+            Violation::new(Property::Liveness, sentence)
+        }
     }
 }
 
@@ -151,6 +197,40 @@ pub fn status_text(status: Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::Checks;
+    use crate::{FaultCounts, Tally, Trace};
+
+    #[test]
+    fn a_run_without_end_says_in_which_phase() {
+        let endless = Report {
+            outcome: Outcome::StepLimit,
+            choices: Vec::new(),
+            diverged: None,
+            deviations: Vec::new(),
+            trace: Trace::default(),
+            steps: 9,
+            end_ns: 0,
+            faults_struck: FaultCounts::default(),
+            tally: Tally::default(),
+            healed: None,
+            violations: Vec::new(),
+            checks: Checks::default(),
+            open_fds: Vec::new(),
+            threads_abandoned: 0,
+        };
+        let check = |report: &Report, expected: &str| {
+            assert_eq!(Violation::of(report).expect("it has no end").sentence, expected);
+        };
+        check(
+            &endless,
+            "livelock: the run did not end in 9 steps, all of them in the safety phase",
+        );
+        check(
+            &Report { healed: Some(4), ..endless },
+            "liveness: quiet must become done, but the world healed at step 4 and the run did not end in \
+             5 more",
+        );
+    }
 
     #[test]
     fn the_name_of_every_property_leads_back_to_it() {

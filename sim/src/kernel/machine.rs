@@ -13,16 +13,17 @@
 //! * **K2** `numbers` of a file is the count of table entries that refer to it.
 //! * **K3** `watches` of a file and the items of epoll instances mirror each other.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use netpoll::platform::{Errno, RawFd};
 use netpoll_traces::WorldEvent;
 
-use super::epoll::{Epoll, IN, OUT};
+use super::epoll::Epoll;
 use super::eventfd::EventFd;
+use super::flight::Flight;
 use super::net::{NetConfig, Ports};
-use super::tcp::{Packet, Tcp};
+use super::pipe::{Pipe, PipeWriter};
+use super::tcp::Tcp;
+use super::udp::Udp;
+use super::unix::{Names, Unix};
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
 use crate::oracle::Moved;
@@ -75,13 +76,22 @@ impl FileId {
 pub(super) struct Watch {
     pub(super) ep: FileId,
     pub(super) fd: RawFd,
+    pub(super) is_exclusive: bool,
 }
 
+/// What a file is.
 #[derive(Debug)]
 pub(super) enum Object {
     Epoll(Epoll),
     EventFd(EventFd),
+    /// The end of a pipe that is read.
+    Pipe(Box<Pipe>),
+    PipeWriter(PipeWriter),
+    /// An empty file on a disk: always ready, and so nothing that one could wait for.
+    Regular,
     Tcp(Box<Tcp>),
+    Udp(Box<Udp>),
+    Unix(Box<Unix>),
 }
 
 /// An open file description.
@@ -94,7 +104,7 @@ pub(super) struct File {
     pub(super) pins: u32,
     /// The number under which traces show it: the first it got, −1 before that.
     pub(super) shown_as: RawFd,
-    /// K3.
+    /// K3. In the order in which they are woken: see `epoll.rs`.
     pub(super) watches: Vec<Watch>,
 }
 
@@ -106,10 +116,14 @@ pub struct Machine {
     /// No number below this is free.
     lowest_free: usize,
     files: Vec<Option<Box<File>>>,
-    pub(super) ports: Ports,
-    /// What travels, by time of arrival and order of dispatch.
-    packets: BinaryHeap<Reverse<(u64, u64, Packet)>>,
-    packets_sent: u64,
+    pub(super) tcp_ports: Ports,
+    /// The TCP sockets that listen, oldest first.
+    pub(super) listeners: Vec<FileId>,
+    pub(super) udp_ports: Ports,
+    pub(super) names: Names,
+    pub(super) flight: Flight,
+    /// Where calls with several buffers collect their bytes.
+    pub(super) scratch: Vec<u8>,
 }
 
 impl Machine {
@@ -121,9 +135,12 @@ impl Machine {
             numbers: vec![None; FIRST_FD],
             lowest_free: FIRST_FD,
             files: Vec::new(),
-            ports: Ports::new(),
-            packets: BinaryHeap::new(),
-            packets_sent: 0,
+            tcp_ports: Ports::from(0),
+            listeners: Vec::new(),
+            udp_ports: Ports::from(10_000),
+            names: Names::default(),
+            flight: Flight::default(),
+            scratch: Vec::new(),
         }
     }
 
@@ -143,21 +160,31 @@ impl Machine {
         self.lookup(fd).ok().map(FileId::number)
     }
 
-    /// Whether another number can be had.
-    pub(super) fn check_number_free(&mut self) -> Result<(), Errno> {
+    /// Moves `lowest_free` to the lowest number that is free.
+    fn find_free(&mut self) -> usize {
         while self.numbers.get(self.lowest_free).is_some_and(Option::is_some) {
             self.lowest_free += 1;
         }
-        if self.lowest_free >= self.config.fd_limit {
-            return Err(Errno::EMFILE);
-        }
-        Ok(())
+        self.lowest_free
     }
 
-    /// Gives `file` the lowest free number (K1). [`check_number_free`](Self::check_number_free) has
-    /// just succeeded.
+    /// Whether another number can be had.
+    pub(super) fn check_number_free(&mut self) -> Result<(), Errno> {
+        if self.find_free() >= self.config.fd_limit { Err(Errno::EMFILE) } else { Ok(()) }
+    }
+
+    /// Whether two more numbers can be had.
+    pub(super) fn check_two_numbers_free(&mut self) -> Result<(), Errno> {
+        self.check_number_free()?;
+        let known = self.numbers.len().min(self.config.fd_limit);
+        let beyond = self.config.fd_limit - known;
+        let free = self.numbers[..known].iter().filter(|number| number.is_none()).count();
+        if free + beyond < 2 { Err(Errno::EMFILE) } else { Ok(()) }
+    }
+
+    /// Gives `file` the lowest free number (K1). That there is one has just been checked.
     pub(super) fn number(&mut self, file: FileId) -> RawFd {
-        let index = self.lowest_free;
+        let index = self.find_free();
         if index == self.numbers.len() {
             self.numbers.push(None);
         }
@@ -174,9 +201,10 @@ impl Machine {
     }
 
     /// `dup`.
-    pub(super) fn dup(&mut self, fd: RawFd) -> Result<RawFd, Errno> {
+    pub(super) fn dup(&mut self, env: &dyn Env, fd: RawFd) -> Result<RawFd, Errno> {
         let file = self.lookup(fd)?;
         self.check_number_free()?;
+        Machine::shortage(env, &[FaultKind::NoDescriptor])?;
         Ok(self.number(file))
     }
 
@@ -252,18 +280,21 @@ impl Machine {
         (!waiters.is_empty()).then(|| waiters.remove(0))
     }
 
-    /// How many files exist.
-    pub(super) fn live_files(&self) -> usize {
-        self.files.iter().flatten().count()
+    /// The files that exist, those without a number among them.
+    pub(super) fn files(&self) -> impl Iterator<Item = &File> {
+        self.files.iter().flatten().map(|file| &**file)
     }
 
     fn close_file(&mut self, env: &dyn Env, id: FileId) {
-        for Watch { ep, fd } in std::mem::take(&mut self.file_mut(id).watches) {
+        for Watch { ep, fd, .. } in std::mem::take(&mut self.file_mut(id).watches) {
             assert!(self.epoll_mut(ep).remove((fd, id)), "K3: no such item");
         }
         match &self.file(id).object {
-            Object::EventFd(_) => self.free_file(id),
+            Object::EventFd(_) | Object::Regular => self.free_file(id),
+            Object::Pipe(_) | Object::PipeWriter(_) => self.pipe_close(env, id),
             Object::Tcp(_) => self.tcp_close(env, id),
+            Object::Udp(_) => self.udp_close(id),
+            Object::Unix(_) => self.unix_close(env, id),
             Object::Epoll(epoll) => {
                 for (_, watched) in epoll.keys().collect::<Vec<_>>() {
                     let watches = &mut self.file_mut(watched).watches;
@@ -274,17 +305,36 @@ impl Machine {
         }
     }
 
-    /// The file's readiness now. Looking at a socket without room for writing asks it for an edge when
-    /// there is room again, as Linux's `tcp_poll` does.
-    pub(super) fn readiness(&mut self, id: FileId) -> u32 {
-        match &mut self.file_mut(id).object {
-            Object::Epoll(_) => 0,
+    // Readiness
+
+    /// The file's readiness now.
+    pub(super) fn readiness(&self, id: FileId) -> u32 {
+        match &self.file(id).object {
+            Object::Epoll(_) | Object::Regular => 0,
             Object::EventFd(eventfd) => eventfd.readiness(),
+            Object::Pipe(pipe) => pipe.readiness(),
+            Object::PipeWriter(writer) => self.pipe_writer_readiness(writer),
             Object::Tcp(tcp) => tcp.readiness(),
+            Object::Udp(udp) => udp.readiness(),
+            Object::Unix(unix) => self.unix_readiness(id, unix),
         }
     }
 
-    /// Wakes those who watch a file. `wakeup` is the mask of the wake-up, 0 for "something changed".
+    /// Asks for the file's readiness with an interest in `wanted`, as Linux's `poll` operation does: some
+    /// files remember that, and make an edge later that they would not make otherwise.
+    pub(super) fn poll(&mut self, id: FileId, wanted: u32) -> u32 {
+        let ready = self.readiness(id);
+        match &mut self.file_mut(id).object {
+            Object::Tcp(tcp) => tcp.polled(ready),
+            Object::Pipe(_) | Object::PipeWriter(_) => self.pipe_polled(id),
+            Object::Unix(_) => self.unix_polled(id, wanted),
+            _ => {}
+        }
+        ready
+    }
+
+    /// Wakes those who watch a file. `wakeup` is the mask of the wake-up, 0 for "something changed", of
+    /// which everybody hears.
     pub(super) fn edge(&mut self, env: &dyn Env, id: FileId, wakeup: u32) {
         let fd = self.file(id).shown_as;
         if fd >= 0 {
@@ -292,154 +342,14 @@ impl Machine {
             env.record(WorldEvent::Edge { fd, file: id.number(), ready, wakeup });
         }
         for index in 0..self.file(id).watches.len() {
-            let Watch { ep, fd } = self.file(id).watches[index];
-            if let Some(waiter) = self.epoll_mut(ep).poke((fd, id), wakeup) {
+            let Watch { ep, fd, is_exclusive } = self.file(id).watches[index];
+            let poked = self.epoll_mut(ep).poke((fd, id), wakeup);
+            if let Some(waiter) = poked.waiter {
                 env.wake(waiter);
             }
-        }
-    }
-
-    pub(super) fn eventfd_read(
-        &mut self,
-        env: &dyn Env,
-        id: FileId,
-        buf: &mut [u8],
-    ) -> Result<usize, Errno> {
-        let count = self.eventfd_mut(id).read(buf)?;
-        self.edge(env, id, OUT);
-        Ok(count)
-    }
-
-    pub(super) fn eventfd_write(
-        &mut self,
-        env: &dyn Env,
-        id: FileId,
-        buf: &[u8],
-    ) -> Result<usize, Errno> {
-        let count = self.eventfd_mut(id).write(buf)?;
-        self.edge(env, id, IN);
-        Ok(count)
-    }
-
-    fn eventfd_mut(&mut self, id: FileId) -> &mut EventFd {
-        match &mut self.file_mut(id).object {
-            Object::EventFd(eventfd) => eventfd,
-            other => unreachable!("{other:?} was looked up as an eventfd"),
-        }
-    }
-
-    // Packets
-
-    /// Sends a packet that arrives at `at_ns`.
-    pub(super) fn dispatch(&mut self, at_ns: u64, packet: Packet) {
-        self.packets_sent += 1;
-        self.packets.push(Reverse((at_ns, self.packets_sent, packet)));
-    }
-
-    /// When the next packet arrives.
-    #[inline]
-    pub(super) fn next_arrival_ns(&self) -> u64 {
-        let next = self.packets.peek();
-        next.map_or(u64::MAX, |Reverse((at_ns, ..))| *at_ns)
-    }
-
-    /// Whether a thread is blocked in `epoll_wait`.
-    #[must_use]
-    pub fn is_waited_for(&self) -> bool {
-        let waits =
-            |file: &File| matches!(&file.object, Object::Epoll(epoll) if !epoll.waiters.is_empty());
-        self.files.iter().flatten().any(|file| waits(file))
-    }
-
-    /// Whether a packet is in flight that arrives before `until_ns`.
-    #[must_use]
-    pub fn is_expecting(&self, until_ns: u64) -> bool {
-        self.next_arrival_ns() < until_ns
-    }
-
-    /// Lets everything arrive that is in flight, and what that sends, up to before `until_ns`: for a host
-    /// on which time stands still.
-    pub fn arrive_before(&mut self, env: &dyn Env, until_ns: u64) {
-        while self.is_expecting(until_ns)
-            && let Some(Reverse((_, _, packet))) = self.packets.pop()
-        {
-            self.arrive(env, packet);
-        }
-    }
-
-    /// Lets everything arrive that is due.
-    pub(super) fn tick(&mut self, env: &dyn Env) {
-        while self.next_arrival_ns() <= env.now_ns() {
-            let Some(Reverse((_, _, packet))) = self.packets.pop() else {
+            if is_exclusive && poked.taken && wakeup != 0 {
                 return;
-            };
-            self.arrive(env, packet);
-        }
-    }
-}
-
-/// The calls that work on every kind of file.
-impl Machine {
-    /// Makes a file and gives it a number.
-    pub(super) fn create(&mut self, object: impl FnOnce() -> Object) -> Result<RawFd, Errno> {
-        self.check_number_free()?;
-        let file = self.add_file(object());
-        Ok(self.number(file))
-    }
-
-    pub(super) fn read(
-        &mut self,
-        env: &dyn Env,
-        fd: RawFd,
-        buf: &mut [u8],
-    ) -> Result<usize, Errno> {
-        let id = self.lookup(fd)?;
-        match self.file(id).object {
-            Object::Epoll(_) => Err(Errno::EINVAL),
-            Object::EventFd(_) => self.eventfd_read(env, id, buf),
-            Object::Tcp(_) => self.tcp_read(env, id, buf),
-        }
-    }
-
-    /// Reads into one buffer after the other, as long as they get full and there is more.
-    pub(super) fn readv(
-        &mut self,
-        env: &dyn Env,
-        fd: RawFd,
-        bufs: &mut [std::io::IoSliceMut<'_>],
-    ) -> Result<usize, Errno> {
-        let mut count = 0;
-        for buf in bufs.iter_mut().filter(|buf| !buf.is_empty()) {
-            // An end or an error is left for the next call once there are bytes to return.
-            if count > 0 && self.socket_at(fd)?.1.unread.is_empty() {
-                break;
             }
-            let n = self.read(env, fd, buf)?;
-            count += n;
-            if n < buf.len() {
-                break;
-            }
-        }
-        if count == 0 {
-            self.lookup(fd)?;
-        }
-        Ok(count)
-    }
-
-    pub(super) fn write(
-        &mut self,
-        env: &dyn Env,
-        fd: RawFd,
-        parts: &[&[u8]],
-    ) -> Result<usize, Errno> {
-        let id = self.lookup(fd)?;
-        match self.file(id).object {
-            Object::Epoll(_) => Err(Errno::EINVAL),
-            Object::EventFd(_) => {
-                let whole: Vec<u8> = parts.concat();
-                self.eventfd_write(env, id, &whole)
-            }
-            Object::Tcp(_) => self.tcp_write(env, id, parts),
         }
     }
 }

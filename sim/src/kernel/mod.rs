@@ -1,4 +1,4 @@
-//! The simulated kernel: enough of Linux for TCP over loopback with `epoll`.
+//! The simulated kernel: descriptors, pipes, sockets and `epoll` of one Linux machine.
 //!
 //! [`SimKernel`] is a handle; clones share one kernel. Every call is a point of the engine twice,
 //! before it takes effect and after it, so that another thread can come between a harvest of events
@@ -9,47 +9,61 @@
 //! | file | what it is |
 //! |---|---|
 //! | `host.rs` | what the kernel stands on, and the engine as that |
-//! | `machine.rs` | numbers, files, wake-ups, packets in flight |
-//! | `socket.rs` | the socket calls |
-//! | `tcp.rs` | one end of a connection: states, buffers, readiness |
-//! | `wire.rs` | segments, handshake, FIN and RST between two ends |
-//! | `net.rs` | addresses and ports |
-//! | `epoll.rs` | interest list, ready list |
-//! | `eventfd.rs` | the counter |
+//! | `machine.rs` | numbers, files, readiness, wake-ups |
+//! | `files.rs`, `socket.rs`, `options.rs` | the calls, before they part by kind of file |
+//! | `epoll.rs`, `wait.rs` | interest list, ready list; a thread that waits |
+//! | `eventfd.rs`, `pipe.rs` | the counter; the ring of pages |
+//! | `tcp.rs`, `tcp_calls.rs`, `wire.rs` | one end of a connection; its calls; what travels between two |
+//! | `udp.rs` | datagrams that may get lost |
+//! | `unix.rs`, `unix_stream.rs`, `unix_datagram.rs` | sockets of this machine, and their names |
+//! | `net.rs`, `flight.rs`, `bytes.rs` | addresses and ports; packets in flight; queues |
 //!
 //! What Linux leaves open is a [choice](crate::choice): lengths and delays of segments, the order and
-//! the number of events that one `epoll_wait` returns, when a signal interrupts, and the
-//! [faults](crate::faults).
+//! the number of events that one `epoll_wait` returns, how late a timer is, when a signal interrupts, and
+//! the [faults](crate::faults). A *short read* is none: a read that is shorter than asked has emptied the
+//! queue, which epoll(7) lets a program rely on.
 //!
-//! Tested by scripts in `kernel/tests/`, some of which run in lock-step against the kernel of this
-//! machine.
+//! A rule that a reader may doubt names its source: a manual page, or a function of Linux's, whose effect
+//! was measured. Scripts in `kernel/tests/` and random ones of [`conform`](mod@crate::conform) run in
+//! lock-step against the kernel of this machine.
 
+mod bytes;
 mod epoll;
 mod eventfd;
+mod files;
+mod flight;
 mod host;
 mod machine;
 mod net;
+mod options;
+mod pipe;
 mod socket;
 mod tcp;
+mod tcp_calls;
 #[cfg(test)]
 mod tests;
+mod udp;
+mod unix;
+mod unix_datagram;
+mod unix_stream;
+mod wait;
 mod wire;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use netpoll::platform::{Domain, EpollEvent, Errno, Kernel, RawFd, Shutdown, SockAddr, SockType};
+use netpoll::platform::{
+    Domain, EpollEvent, Errno, Kernel, RawFd, Shutdown, SockAddr, SockType, UnixAddr,
+};
 use netpoll::trace::Event;
 use netpoll_traces::{BlockedOn, Readiness};
 
-use crate::choice::ChoiceKind;
-use crate::engine::{NEVER, Wake};
-use crate::faults::FaultKind;
 pub use host::{EngineHost, Host};
+use machine::Object;
 pub use machine::{Env, Machine};
-use machine::{FileId, Object};
 pub use net::NetConfig;
+use wait::Wait;
 
 /// The simulated kernel of one run, on the engine.
 pub type SimKernel = Simulated<EngineHost>;
@@ -79,7 +93,8 @@ pub struct OpenFd {
     /// The open file description behind it: never used again in the run, unlike the number, and shared by
     /// its duplicates.
     pub file: u32,
-    /// What kind of file it is: `tcp`, `tcp listener`, `epoll` or `eventfd`.
+    /// What kind of file it is: `tcp`, `tcp listener`, `udp`, `unix`, `unix listener`, `unix datagram`,
+    /// `pipe reader`, `pipe writer`, `file`, `epoll` or `eventfd`.
     pub kind: &'static str,
     /// Its readiness, in the bits of `epoll`.
     pub ready: u32,
@@ -136,6 +151,47 @@ impl<H: Host> Simulated<H> {
         self.host.leave();
     }
 
+    /// As [`call`](Simulated::call), for calls that make two descriptors: the first is recorded as the result,
+    /// the second as the argument.
+    fn call_for_two(
+        &self,
+        name: &'static str,
+        effect: impl FnOnce(&mut Machine, &dyn Env) -> Result<(RawFd, RawFd), Errno>,
+    ) -> Result<(RawFd, RawFd), Errno> {
+        self.host.enter();
+        let result = self.host.step(effect);
+        let second = result.map_or(0, |(_, second)| second.into());
+        self.finish(name, -1, second, result.as_ref().map(|&(first, _)| first.into()));
+        result
+    }
+
+    /// `setsockopt` of `SO_LINGER`: the seconds, or `None` for off. Not part of the seam, whose options are
+    /// numbers; for programs that want a reset on `close` (`Some(0)`).
+    ///
+    /// # Errors
+    /// `EBADF`, `ENOTSOCK`.
+    pub fn set_linger(&self, fd: RawFd, seconds: Option<u32>) -> Result<(), Errno> {
+        let name = libc::SO_LINGER.into();
+        self.call("setsockopt", fd, name, |m, _| m.set_linger(fd, seconds), nothing)
+    }
+
+    /// `unlink` of the path of a Unix socket. Not part of the seam: on the real kernel it is the file
+    /// system's.
+    ///
+    /// # Errors
+    /// `ENOENT`.
+    pub fn unlink(&self, path: &UnixAddr) -> Result<(), Errno> {
+        self.call("unlink", -1, 0, |m, _| m.unlink(*path), nothing)
+    }
+
+    /// An empty file on a disk, which `epoll` refuses with `EPERM`. Not part of the seam, which opens none.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn open_regular(&self) -> Result<RawFd, Errno> {
+        self.call("open", -1, 0, |m, _| m.create(|| Object::Regular), number)
+    }
+
     /// The open descriptors, in order.
     #[must_use]
     pub fn open_fds(&self) -> Vec<OpenFd> {
@@ -161,114 +217,34 @@ impl<H: Host> Simulated<H> {
     }
 }
 
-fn open_fds(machine: &mut Machine) -> Vec<OpenFd> {
-    let numbers: Vec<_> = machine.open_numbers().collect();
-    let describe = |(fd, file)| {
-        let kind = match &machine.file(file).object {
-            Object::Epoll(_) => "epoll",
-            Object::EventFd(_) => "eventfd",
-            Object::Tcp(tcp) if tcp.state == tcp::State::Listen => "tcp listener",
-            Object::Tcp(_) => "tcp",
-        };
-        let watches = machine.file(file).watches.clone();
-        let watch = watches.into_iter().find(|watch| watch.fd == fd);
+fn open_fds(machine: &Machine) -> Vec<OpenFd> {
+    let describe = |(fd, id)| {
+        let file = machine.file(id);
+        let watch = file.watches.iter().find(|watch| watch.fd == fd);
         OpenFd {
             fd,
-            file: file.number(),
-            kind,
-            ready: machine.readiness(file),
-            interest: watch.and_then(|watch| machine.epoll_mut(watch.ep).interest((fd, file))),
+            file: id.number(),
+            kind: kind_of(&file.object),
+            ready: machine.readiness(id),
+            interest: watch.and_then(|watch| machine.epoll(watch.ep).interest((fd, id))),
         }
     };
-    numbers.into_iter().map(describe).collect()
+    machine.open_numbers().map(describe).collect()
 }
 
-/// One call of `epoll_wait`, from its first look at the ready list to its return.
-struct Wait {
-    waiter: u16,
-    timeout_ms: i32,
-    /// The instance, which the call keeps open while it is blocked; `None` before the first look.
-    ep: Option<FileId>,
-    deadline_ns: u64,
-    /// When a signal comes; `None` before the call has had a reason to block.
-    interrupt_ns: Option<u64>,
-    /// What it returns if the next look brings nothing.
-    end: Option<Result<usize, Errno>>,
-}
-
-impl Wait {
-    fn new(waiter: u16, timeout_ms: i32) -> Wait {
-        let end = (timeout_ms == 0).then_some(Ok(0));
-        Wait { waiter, timeout_ms, ep: None, deadline_ns: NEVER, interrupt_ns: None, end }
-    }
-
-    /// When the blocked call gets up by itself.
-    fn until_ns(&self) -> u64 {
-        self.deadline_ns.min(self.interrupt_ns.unwrap_or(NEVER))
-    }
-
-    /// The block has ended.
-    fn woken(&mut self, wake: Wake) {
-        match wake {
-            Wake::Woken => {}
-            Wake::Interrupted => self.end = Some(Err(Errno::EINTR)),
-            Wake::TimedOut => {
-                let interrupted = self.interrupt_ns.unwrap_or(NEVER) < self.deadline_ns;
-                self.end = Some(if interrupted { Err(Errno::EINTR) } else { Ok(0) });
-            }
-        }
-    }
-
-    /// A look at the ready list. `None`: the caller is registered as a waiter and has to block.
-    fn attempt(
-        &mut self,
-        machine: &mut Machine,
-        env: &dyn Env,
-        epfd: RawFd,
-        events: &mut [EpollEvent],
-    ) -> Option<Result<usize, Errno>> {
-        let ep = match self.ep {
-            Some(ep) => ep,
-            None => match self.begin(machine, env, epfd, events) {
-                Ok(ep) => ep,
-                Err(errno) => return Some(Err(errno)),
-            },
-        };
-        machine.epoll_mut(ep).waiters.retain(|&other| other != self.waiter);
-        let taken = machine.harvest(env, ep, events);
-        let result = if taken > 0 { Some(Ok(taken)) } else { self.end };
-        if result.is_some() {
-            machine.unpin(env, ep);
-            return result;
-        }
-        self.interrupt_ns.get_or_insert_with(|| {
-            if env.strikes(FaultKind::PollEintr) {
-                env.now_ns() + env.delay_ns(ChoiceKind::InterruptDelay)
-            } else {
-                NEVER
-            }
-        });
-        machine.epoll_mut(ep).waiters.push(self.waiter);
-        None
-    }
-
-    fn begin(
-        &mut self,
-        machine: &mut Machine,
-        env: &dyn Env,
-        epfd: RawFd,
-        events: &[EpollEvent],
-    ) -> Result<FileId, Errno> {
-        let ep = machine.epoll_file(epfd)?;
-        if events.is_empty() {
-            return Err(Errno::EINVAL);
-        }
-        if let Ok(ms) = u64::try_from(self.timeout_ms) {
-            self.deadline_ns = env.now_ns() + ms * 1_000_000;
-        }
-        machine.file_mut(ep).pins += 1;
-        self.ep = Some(ep);
-        Ok(ep)
+fn kind_of(object: &Object) -> &'static str {
+    match object {
+        Object::Epoll(_) => "epoll",
+        Object::EventFd(_) => "eventfd",
+        Object::Pipe(_) => "pipe reader",
+        Object::PipeWriter(_) => "pipe writer",
+        Object::Regular => "file",
+        Object::Tcp(tcp) if tcp.is_listening() => "tcp listener",
+        Object::Tcp(_) => "tcp",
+        Object::Udp(_) => "udp",
+        Object::Unix(unix) if unix.is_listening() => "unix listener",
+        Object::Unix(unix) if unix.kind == SockType::Datagram => "unix datagram",
+        Object::Unix(_) => "unix",
     }
 }
 
@@ -294,29 +270,30 @@ impl<H: Host> Kernel for Simulated<H> {
         self.call("socket", -1, 0, |m, env| m.socket(env, domain, kind), number)
     }
 
-    fn socketpair(&self, _domain: Domain, _kind: SockType) -> Result<(RawFd, RawFd), Errno> {
-        Err(Errno::EOPNOTSUPP)
+    fn socketpair(&self, domain: Domain, kind: SockType) -> Result<(RawFd, RawFd), Errno> {
+        self.call_for_two("socketpair", |m, env| m.socketpair(env, domain, kind))
     }
 
     fn pipe2(&self) -> Result<(RawFd, RawFd), Errno> {
-        Err(Errno::EOPNOTSUPP)
+        self.call_for_two("pipe2", |m, env| m.pipe(env))
     }
 
     fn dup(&self, fd: RawFd) -> Result<RawFd, Errno> {
-        self.call("dup", fd, 0, |m, _| m.dup(fd), number)
+        self.call("dup", fd, 0, |m, env| m.dup(env, fd), number)
     }
 
-    fn set_nonblocking(&self, _fd: RawFd) -> Result<(), Errno> {
-        Err(Errno::EOPNOTSUPP)
+    fn set_nonblocking(&self, fd: RawFd) -> Result<(), Errno> {
+        // Everything is non-blocking from birth.
+        self.call("fcntl", fd, 0, |m, _| m.lookup(fd).map(drop), nothing)
     }
 
     fn bind(&self, fd: RawFd, addr: &SockAddr) -> Result<(), Errno> {
-        self.call("bind", fd, port(addr), |m, _| m.bind(fd, addr), nothing)
+        self.call("bind", fd, port(addr), |m, env| m.bind(env, fd, addr), nothing)
     }
 
     fn listen(&self, fd: RawFd, backlog: i32) -> Result<(), Errno> {
         let arg = i64::from(backlog);
-        self.call("listen", fd, arg, |m, _| m.listen(fd, backlog), nothing)
+        self.call("listen", fd, arg, |m, env| m.listen(env, fd, backlog), nothing)
     }
 
     fn accept4(&self, fd: RawFd) -> Result<(RawFd, SockAddr), Errno> {
@@ -330,16 +307,11 @@ impl<H: Host> Kernel for Simulated<H> {
     }
 
     fn getsockname(&self, fd: RawFd) -> Result<SockAddr, Errno> {
-        let name = |m: &mut Machine, _: &dyn Env| m.socket_at(fd).map(|(_, tcp)| tcp.local.into());
-        self.call("getsockname", fd, 0, name, port)
+        self.call("getsockname", fd, 0, |m, _| m.getsockname(fd), port)
     }
 
     fn getpeername(&self, fd: RawFd) -> Result<SockAddr, Errno> {
-        let name = |m: &mut Machine, _: &dyn Env| {
-            let (_, tcp) = m.socket_at(fd)?;
-            tcp.peer_name().map(SockAddr::Inet)
-        };
-        self.call("getpeername", fd, 0, name, port)
+        self.call("getpeername", fd, 0, |m, _| m.getpeername(fd), port)
     }
 
     fn getsockopt(&self, fd: RawFd, level: i32, name: i32) -> Result<i32, Errno> {
@@ -369,38 +341,43 @@ impl<H: Host> Kernel for Simulated<H> {
 
     fn peek(&self, fd: RawFd, buf: &mut [u8]) -> Result<usize, Errno> {
         let arg = buf.len() as i64;
-        self.call("peek", fd, arg, |m, env| m.peek(env, fd, buf), count)
+        let value = |(count, _): &(usize, _)| *count as i64;
+        let result = self.call("peek", fd, arg, |m, env| m.receive(env, fd, buf, true), value);
+        result.map(|(count, _)| count)
     }
 
     fn recvfrom(
         &self,
-        _fd: RawFd,
-        _buf: &mut [u8],
-        _peek: bool,
+        fd: RawFd,
+        buf: &mut [u8],
+        peek: bool,
     ) -> Result<(usize, Option<SockAddr>), Errno> {
-        Err(Errno::EOPNOTSUPP)
+        let (name, arg) = (if peek { "peek" } else { "recvfrom" }, buf.len() as i64);
+        let value = |(count, _): &(usize, Option<SockAddr>)| *count as i64;
+        self.call(name, fd, arg, |m, env| m.receive(env, fd, buf, peek), value)
     }
 
     fn write(&self, fd: RawFd, buf: &[u8]) -> Result<usize, Errno> {
         let arg = buf.len() as i64;
-        self.call("write", fd, arg, |m, env| m.write(env, fd, &[buf]), count)
+        self.call("write", fd, arg, |m, env| m.write(env, fd, &[buf], false), count)
     }
 
     fn writev(&self, fd: RawFd, bufs: &[io::IoSlice<'_>]) -> Result<usize, Errno> {
         let parts: Vec<&[u8]> = bufs.iter().map(|buf| &**buf).collect();
         let arg: usize = parts.iter().map(|part| part.len()).sum();
-        self.call("writev", fd, arg as i64, |m, env| m.write(env, fd, &parts), count)
+        self.call("writev", fd, arg as i64, |m, env| m.write(env, fd, &parts, true), count)
     }
 
-    fn sendto(&self, _fd: RawFd, _buf: &[u8], _addr: Option<&SockAddr>) -> Result<usize, Errno> {
-        Err(Errno::EOPNOTSUPP)
+    fn sendto(&self, fd: RawFd, buf: &[u8], addr: Option<&SockAddr>) -> Result<usize, Errno> {
+        let arg = buf.len() as i64;
+        self.call("sendto", fd, arg, |m, env| m.send(env, fd, &[buf], addr), count)
     }
 
     fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno> {
         let asked = events | libc::EPOLLERR as u32 | libc::EPOLLHUP as u32;
         let ready = |m: &mut Machine, _: &dyn Env| {
             let file = m.lookup(fd)?;
-            Ok(m.readiness(file) & asked)
+            Ok(m.poll(file, asked) & asked)
         };
         self.call("poll", fd, events.into(), ready, |&ready| ready.into())
     }
@@ -420,8 +397,9 @@ impl<H: Host> Kernel for Simulated<H> {
         self.call("epoll_add", epfd, fd.into(), add, nothing)
     }
 
-    fn epoll_mod(&self, _epfd: RawFd, _fd: RawFd, _event: EpollEvent) -> Result<(), Errno> {
-        Err(Errno::EOPNOTSUPP)
+    fn epoll_mod(&self, epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno> {
+        let modify = |m: &mut Machine, env: &dyn Env| m.epoll_mod(env, epfd, fd, event);
+        self.call("epoll_mod", epfd, fd.into(), modify, nothing)
     }
 
     fn epoll_del(&self, epfd: RawFd, fd: RawFd) -> Result<(), Errno> {

@@ -1,30 +1,31 @@
 //! Addresses and ports of the simulated loopback network.
 //!
-//! The machine has the loopback addresses and nothing else. Two simplifications against Linux: there
-//! is no `TIME_WAIT`, and accepted connections do not hold their listener's port. Both differ only for
-//! a listener without `SO_REUSEADDR`, which neither `std` nor netpoll makes.
+//! The machine has the loopback addresses and nothing else. A simplification against Linux: a wildcard
+//! socket of IPv6 does not take what is sent to IPv4 addresses (as if `IPV6_V6ONLY` were set).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use netpoll::platform::{Domain, Errno};
+use netpoll::platform::{Domain, Errno, SockAddr};
 
 use super::machine::FileId;
 
-/// Sizes and limits of the simulated network.
+/// Sizes and limits of the simulated kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetConfig {
     /// Bytes that a socket takes before the peer has acknowledged any.
     pub sndbuf: usize,
     /// Bytes that a socket holds for its reader.
     pub rcvbuf: usize,
+    /// Pages of 4 KiB that a pipe holds.
+    pub pipe_pages: usize,
     /// How many descriptor numbers the process may have (`RLIMIT_NOFILE`).
     pub fd_limit: usize,
 }
 
 impl Default for NetConfig {
     fn default() -> NetConfig {
-        NetConfig { sndbuf: 64 * 1024, rcvbuf: 64 * 1024, fd_limit: 20_000 }
+        NetConfig { sndbuf: 64 * 1024, rcvbuf: 64 * 1024, pipe_pages: 16, fd_limit: 20_000 }
     }
 }
 
@@ -34,49 +35,96 @@ pub(super) const SOMAXCONN: i32 = 4096;
 /// Linux's default range of ephemeral ports.
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
-/// Which sockets hold which ports.
+/// How long a closed connection keeps its port from those who do not say `SO_REUSEADDR`. As Linux.
+const TIME_WAIT_NS: u64 = 60_000_000_000;
+
+/// A connection that is over and whose last packets might still be under way.
+#[derive(Clone, Copy, Debug)]
+struct TimeWait {
+    ip: IpAddr,
+    reuse: bool,
+    until_ns: u64,
+}
+
+/// Who holds one port.
+#[derive(Debug, Default)]
+struct Port {
+    /// Oldest first.
+    holders: Vec<(IpAddr, FileId)>,
+    time_wait: Vec<TimeWait>,
+}
+
+/// Which sockets of one protocol hold which ports.
 #[derive(Debug)]
 pub(super) struct Ports {
-    bound: BTreeMap<u16, Vec<(IpAddr, FileId)>>,
+    ports: BTreeMap<u16, Port>,
     next_ephemeral: u16,
 }
 
 impl Ports {
-    pub(super) fn new() -> Ports {
-        Ports { bound: BTreeMap::new(), next_ephemeral: *EPHEMERAL.start() }
+    /// No port is taken, and the first one to be given out is the `nth`: by different ones the sockets of
+    /// different protocols are told apart in traces.
+    pub(super) fn from(nth: u16) -> Ports {
+        Ports { ports: BTreeMap::new(), next_ephemeral: EPHEMERAL.start() + nth }
     }
 
-    /// The sockets bound to `port` whose address overlaps `ip`, oldest first.
-    pub(super) fn overlapping(&self, port: u16, ip: IpAddr) -> impl Iterator<Item = FileId> {
-        let bound = self.bound.get(&port).into_iter().flatten();
-        bound.filter_map(move |&(other, file)| overlap(ip, other).then_some(file))
+    /// The sockets bound to the port of `addr` whose address overlaps its own, oldest first.
+    pub(super) fn overlapping(
+        &self,
+        addr: SocketAddr,
+    ) -> impl DoubleEndedIterator<Item = (IpAddr, FileId)> {
+        let holders = self.ports.get(&addr.port()).map_or(&[][..], |port| &port.holders);
+        holders.iter().copied().filter(move |&(other, _)| overlap(addr.ip(), other))
+    }
+
+    /// Whether a connection in `TIME_WAIT` stands in the way of whoever wants `addr`.
+    pub(super) fn waits(&self, addr: SocketAddr, reuse: bool, now_ns: u64) -> bool {
+        let waiting = self.ports.get(&addr.port()).map_or(&[][..], |port| &port.time_wait);
+        let excludes = |it: &TimeWait| it.until_ns > now_ns && !(reuse && it.reuse);
+        waiting.iter().any(|it| overlap(addr.ip(), it.ip) && excludes(it))
     }
 
     pub(super) fn bind(&mut self, file: FileId, addr: SocketAddr) {
-        let bound = self.bound.entry(addr.port()).or_default();
-        bound.push((addr.ip(), file));
+        self.ports.entry(addr.port()).or_default().holders.push((addr.ip(), file));
+    }
+
+    /// The address of a holder has become a more precise one.
+    pub(super) fn rebind(&mut self, file: FileId, addr: SocketAddr) {
+        let port = self.ports.get_mut(&addr.port()).expect("has a holder");
+        let holder = port.holders.iter_mut().find(|(_, other)| *other == file);
+        holder.expect("holds this port").0 = addr.ip();
     }
 
     pub(super) fn release(&mut self, file: FileId, port: u16) {
-        if let Some(bound) = self.bound.get_mut(&port) {
-            bound.retain(|&(_, other)| other != file);
-            if bound.is_empty() {
-                self.bound.remove(&port);
-            }
+        let Some(port_of) = self.ports.get_mut(&port) else { return };
+        port_of.holders.retain(|&(_, other)| other != file);
+        if port_of.holders.is_empty() && port_of.time_wait.is_empty() {
+            self.ports.remove(&port);
         }
     }
 
+    /// The connection that had `addr` is over.
+    pub(super) fn enter_time_wait(&mut self, addr: SocketAddr, reuse: bool, now_ns: u64) {
+        let port = self.ports.entry(addr.port()).or_default();
+        port.time_wait.retain(|it| it.until_ns > now_ns);
+        let until_ns = now_ns + TIME_WAIT_NS;
+        port.time_wait.push(TimeWait { ip: addr.ip(), reuse, until_ns });
+    }
+
     /// The next port that nobody holds at any address.
-    pub(super) fn ephemeral(&mut self) -> Result<u16, Errno> {
+    pub(super) fn ephemeral(&mut self, now_ns: u64) -> Option<u16> {
         for _ in EPHEMERAL {
             let port = self.next_ephemeral;
             self.next_ephemeral =
                 if port == *EPHEMERAL.end() { *EPHEMERAL.start() } else { port + 1 };
-            if !self.bound.contains_key(&port) {
-                return Ok(port);
+            let is_free = |it: &Port| {
+                it.holders.is_empty() && it.time_wait.iter().all(|it| it.until_ns <= now_ns)
+            };
+            if self.ports.get(&port).is_none_or(is_free) {
+                return Some(port);
             }
         }
-        Err(Errno::EADDRINUSE)
+        None
     }
 }
 
@@ -84,7 +132,7 @@ fn overlap(a: IpAddr, b: IpAddr) -> bool {
     a.is_ipv4() == b.is_ipv4() && (a == b || a.is_unspecified() || b.is_unspecified())
 }
 
-/// The address of a socket that is not bound.
+/// The address of an internet socket that is not bound.
 pub(super) fn unspecified(domain: Domain) -> SocketAddr {
     let ip = match domain {
         Domain::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -94,23 +142,41 @@ pub(super) fn unspecified(domain: Domain) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-/// Checks that `addr` is of the socket's family. Linux calls a short IPv6 address invalid, and a
-/// foreign family of an IPv4 socket unsupported.
-pub(super) fn check_family(domain: Domain, addr: SocketAddr) -> Result<(), Errno> {
-    match (domain, Domain::of(&addr)) {
-        (Domain::Inet, Domain::Inet6) => Err(Errno::EAFNOSUPPORT),
-        (Domain::Inet6, Domain::Inet) => Err(Errno::EINVAL),
-        _ => Ok(()),
+/// The address that a socket of `domain` can be bound or connected to. Linux calls an address too short
+/// for IPv6 invalid, and a foreign family of an IPv4 socket unsupported.
+pub(super) fn inet(domain: Domain, addr: &SockAddr) -> Result<SocketAddr, Errno> {
+    match (domain, *addr) {
+        (Domain::Inet, SockAddr::Inet(addr)) if addr.is_ipv4() => Ok(addr),
+        (Domain::Inet6, SockAddr::Inet(addr)) if addr.is_ipv6() => Ok(addr),
+        (Domain::Inet6, SockAddr::Inet(_)) => Err(Errno::EINVAL),
+        _ => Err(Errno::EAFNOSUPPORT),
     }
 }
 
-/// The destination that `connect` to `addr` means: the unspecified address is this host.
-pub(super) fn destination(addr: SocketAddr) -> Result<SocketAddr, Errno> {
+/// The address that one may bind to.
+pub(super) fn local(domain: Domain, addr: &SockAddr) -> Result<SocketAddr, Errno> {
+    let addr = inet(domain, addr)?;
+    let is_ours = addr.ip().is_loopback() || addr.ip().is_unspecified();
+    if is_ours { Ok(addr) } else { Err(Errno::EADDRNOTAVAIL) }
+}
+
+/// The destination that `addr` means to a socket bound to `local`: the unspecified address is that of the
+/// socket itself, and of this host if it has none (`ip_route_output_key`).
+pub(super) fn destination(addr: SocketAddr, local: IpAddr) -> Result<SocketAddr, Errno> {
     let ip = match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip if ip.is_unspecified() && local.is_unspecified() => source(addr),
+        ip if ip.is_unspecified() => local,
         ip if ip.is_loopback() => ip,
         _ => return Err(Errno::ENETUNREACH),
     };
     Ok(SocketAddr::new(ip, addr.port()))
+}
+
+/// The address from which a socket that has none reaches `remote`: the preferred one of the loopback
+/// interface, also for its other addresses. Measured on Linux.
+pub(super) fn source(remote: SocketAddr) -> IpAddr {
+    match remote.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    }
 }

@@ -1,24 +1,44 @@
-//! The socket calls: names, addresses and options; what the wire does is in `wire.rs`.
-
-use std::net::SocketAddr;
+//! The socket calls: to which kind of socket each goes, and what is common to all kinds.
 
 use netpoll::platform::{Domain, Errno, RawFd, Shutdown, SockAddr, SockType};
 
 use super::machine::{Env, FileId, Machine, Object};
-use super::net::{self, SOMAXCONN};
-use super::tcp::{Connect, State, Tcp};
-use crate::choice::ChoiceKind;
+use super::tcp::Tcp;
+use super::udp::Udp;
+use super::unix::Unix;
 use crate::faults::FaultKind;
-use crate::oracle::Moved;
+
+/// A socket, by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Socket {
+    Tcp,
+    Udp,
+    UnixStream,
+    UnixDatagram,
+}
 
 impl Machine {
-    /// The TCP socket behind a number.
-    pub(super) fn socket_at(&mut self, fd: RawFd) -> Result<(FileId, &mut Tcp), Errno> {
+    /// What kind of socket a number refers to.
+    pub(super) fn socket_at(&self, fd: RawFd) -> Result<(FileId, Socket), Errno> {
         let id = self.lookup(fd)?;
-        match &mut self.file_mut(id).object {
-            Object::Tcp(tcp) => Ok((id, tcp)),
-            _ => Err(Errno::ENOTSOCK),
+        self.socket_kind(id).map(|kind| (id, kind)).ok_or(Errno::ENOTSOCK)
+    }
+
+    fn socket_kind(&self, id: FileId) -> Option<Socket> {
+        match &self.file(id).object {
+            Object::Tcp(_) => Some(Socket::Tcp),
+            Object::Udp(_) => Some(Socket::Udp),
+            Object::Unix(unix) => Some(match unix.kind {
+                SockType::Stream => Socket::UnixStream,
+                SockType::Datagram => Socket::UnixDatagram,
+            }),
+            _ => None,
         }
+    }
+
+    /// Whether it is a socket.
+    pub(super) fn is_socket(&self, id: FileId) -> bool {
+        self.socket_kind(id).is_some()
     }
 
     pub(super) fn socket(
@@ -27,113 +47,69 @@ impl Machine {
         domain: Domain,
         kind: SockType,
     ) -> Result<RawFd, Errno> {
-        if domain == Domain::Unix {
-            return Err(Errno::EAFNOSUPPORT);
-        }
-        if kind != SockType::Stream {
-            return Err(Errno::EPROTONOSUPPORT);
-        }
+        Machine::shortage(env, &[FaultKind::NoFile, FaultKind::NoMemory, FaultKind::NoBuffers])?;
         self.check_number_free()?;
-        if env.strikes(FaultKind::NoDescriptor) {
-            return Err(Errno::EMFILE);
-        }
-        let tcp = Tcp::new(domain, self.config);
-        let file = self.add_file(Object::Tcp(Box::new(tcp)));
+        Machine::shortage(env, &[FaultKind::NoDescriptor])?;
+        let file = self.add_file(match (domain, kind) {
+            (Domain::Unix, kind) => Object::Unix(Box::new(Unix::new(kind, self.config))),
+            (_, SockType::Stream) => Object::Tcp(Box::new(Tcp::new(domain, self.config))),
+            (_, SockType::Datagram) => Object::Udp(Box::new(Udp::new(domain, self.config))),
+        });
         Ok(self.number(file))
     }
 
-    pub(super) fn bind(&mut self, fd: RawFd, addr: &SockAddr) -> Result<(), Errno> {
-        let (id, tcp) = self.socket_at(fd)?;
-        let addr = inet(addr)?;
-        net::check_family(tcp.domain, addr)?;
-        if !addr.ip().is_loopback() && !addr.ip().is_unspecified() {
-            return Err(Errno::EADDRNOTAVAIL);
+    pub(super) fn socketpair(
+        &mut self,
+        env: &dyn Env,
+        domain: Domain,
+        kind: SockType,
+    ) -> Result<(RawFd, RawFd), Errno> {
+        self.check_two_numbers_free()?;
+        Machine::shortage(env, &[FaultKind::NoDescriptor, FaultKind::NoFile, FaultKind::NoMemory])?;
+        if domain != Domain::Unix {
+            return Err(Errno::EOPNOTSUPP);
         }
-        if tcp.holds_port || tcp.state != State::Closed {
-            return Err(Errno::EINVAL);
-        }
-        let reuse = tcp.reuse_addr;
-        if addr.port() != 0 && self.is_taken(addr, reuse) {
-            return Err(Errno::EADDRINUSE);
-        }
-        self.bind_to(id, addr)
+        let (a, b) = self.unix_pair(kind);
+        Ok((self.number(a), self.number(b)))
     }
 
-    /// Whether another socket's claim on `addr` excludes this one: unless both allow it and neither
-    /// listens.
-    fn is_taken(&mut self, addr: SocketAddr, reuse: bool) -> bool {
-        let others: Vec<FileId> = self.ports.overlapping(addr.port(), addr.ip()).collect();
-        others.into_iter().any(|other| {
-            let tcp = self.tcp(other).expect("holds a port");
-            !(reuse && tcp.reuse_addr) || tcp.state == State::Listen
-        })
+    pub(super) fn bind(&mut self, env: &dyn Env, fd: RawFd, addr: &SockAddr) -> Result<(), Errno> {
+        match self.socket_at(fd)? {
+            (id, Socket::Tcp) => self.tcp_bind(env, id, addr),
+            (id, Socket::Udp) => self.udp_bind(env, id, addr),
+            (id, Socket::UnixStream | Socket::UnixDatagram) => self.unix_bind(id, addr),
+        }
     }
 
-    fn bind_to(&mut self, id: FileId, mut addr: SocketAddr) -> Result<(), Errno> {
-        if addr.port() == 0 {
-            addr.set_port(self.ports.ephemeral()?);
+    pub(super) fn listen(&mut self, env: &dyn Env, fd: RawFd, backlog: i32) -> Result<(), Errno> {
+        match self.socket_at(fd)? {
+            (id, Socket::Tcp) => self.tcp_listen(env, id, backlog),
+            (id, Socket::UnixStream) => self.unix_listen(id, backlog),
+            (_, Socket::Udp | Socket::UnixDatagram) => Err(Errno::EOPNOTSUPP),
         }
-        self.ports.bind(id, addr);
-        let tcp = self.tcp(id).expect("is open");
-        tcp.local = addr;
-        tcp.holds_port = true;
-        Ok(())
-    }
-
-    pub(super) fn listen(&mut self, fd: RawFd, backlog: i32) -> Result<(), Errno> {
-        let (id, tcp) = self.socket_at(fd)?;
-        let limit = if (0..=SOMAXCONN).contains(&backlog) { backlog } else { SOMAXCONN };
-        if !matches!(tcp.state, State::Closed | State::Listen)
-            || tcp.connect != Connect::Unconnected
-        {
-            return Err(Errno::EINVAL);
-        }
-        let (local, holds_port) = (tcp.local, tcp.holds_port);
-        if tcp.state == State::Closed && holds_port {
-            tcp.state = State::Listen; // so that it does not stand in its own way
-            let others: Vec<FileId> = self.ports.overlapping(local.port(), local.ip()).collect();
-            let is_listening = |machine: &mut Machine, other: FileId| {
-                other != id && machine.tcp(other).expect("holds a port").state == State::Listen
-            };
-            if others.into_iter().any(|other| is_listening(self, other)) {
-                self.tcp(id).expect("is open").state = State::Closed;
-                return Err(Errno::EADDRINUSE);
-            }
-        }
-        if !holds_port {
-            self.bind_to(id, local)?;
-        }
-        let tcp = self.tcp(id).expect("is open");
-        tcp.state = State::Listen;
-        tcp.shut_read = false;
-        tcp.shut_write = false;
-        tcp.backlog.limit = limit as usize;
-        Ok(())
     }
 
     pub(super) fn accept(&mut self, env: &dyn Env, fd: RawFd) -> Result<(RawFd, SockAddr), Errno> {
-        self.socket_at(fd)?;
+        self.lookup(fd)?;
         self.check_number_free()?;
-        if env.strikes(FaultKind::NoDescriptor) {
-            return Err(Errno::EMFILE);
+        Machine::shortage(env, &[FaultKind::NoDescriptor])?;
+        let (id, kind) = self.socket_at(fd)?;
+        Machine::shortage(env, &[FaultKind::NoFile, FaultKind::NoMemory, FaultKind::NoBuffers])?;
+        interruptible(env)?;
+        match kind {
+            Socket::Tcp => {
+                let child = self.tcp_accept(env, id)?;
+                let remote = self.tcp_open(child).remote.expect("has a peer");
+                Ok((self.number(child), remote.into()))
+            }
+            Socket::UnixStream => {
+                let child = self.unix_accept(id)?;
+                let unix = self.unix_ref(child).expect("unaccepted");
+                let name = self.unix_peer_name(unix).expect("has a peer");
+                Ok((self.number(child), name.into()))
+            }
+            Socket::Udp | Socket::UnixDatagram => Err(Errno::EOPNOTSUPP),
         }
-        let (_, tcp) = self.socket_at(fd)?;
-        if tcp.state != State::Listen {
-            return Err(Errno::EINVAL);
-        }
-        if env.strikes(FaultKind::IoEintr) {
-            return Err(Errno::EINTR);
-        }
-        if tcp.backlog.queue.is_empty() {
-            return Err(Errno::EAGAIN);
-        }
-        if env.strikes(FaultKind::ConnAborted) {
-            return Err(Errno::ECONNABORTED);
-        }
-        let child = tcp.backlog.queue.pop_front().expect("not empty");
-        let number = self.number(child);
-        let remote = self.tcp(child).expect("accepted").remote;
-        Ok((number, SockAddr::Inet(remote.expect("has a peer"))))
     }
 
     pub(super) fn connect(
@@ -142,55 +118,32 @@ impl Machine {
         fd: RawFd,
         addr: &SockAddr,
     ) -> Result<(), Errno> {
-        let (id, tcp) = self.socket_at(fd)?;
-        match (tcp.connect, tcp.state) {
-            (Connect::Connected, _) => return Err(Errno::EISCONN),
-            (Connect::Disconnecting, _) => return Err(Errno::EINVAL),
-            (Connect::Connecting, State::SynSent) => return Err(Errno::EALREADY),
-            (Connect::Connecting, State::Closed) => {
-                // The attempt has failed: say why, and be as good as new.
-                let error = tcp.error.take().unwrap_or(Errno::ECONNABORTED);
-                self.disconnect(id);
-                return Err(error);
-            }
-            (Connect::Connecting, _) => {
-                tcp.connect = Connect::Connected;
-                return Ok(());
-            }
-            (Connect::Unconnected, State::Closed) => {}
-            (Connect::Unconnected, _) => return Err(Errno::EISCONN),
+        match self.socket_at(fd)? {
+            (id, Socket::Tcp) => self.tcp_connect(env, id, addr),
+            (id, Socket::Udp) => self.udp_connect(env, id, addr),
+            (id, Socket::UnixStream) => self.unix_stream_connect(env, id, addr),
+            (id, Socket::UnixDatagram) => self.unix_datagram_connect(env, id, addr),
         }
-        let addr = inet(addr)?;
-        net::check_family(tcp.domain, addr)?;
-        let remote = net::destination(addr)?;
-        let (holds_port, mut local) = (tcp.holds_port, tcp.local);
-        if !holds_port {
-            self.bind_to(id, SocketAddr::new(remote.ip(), 0))?;
-        } else if local.ip().is_unspecified() {
-            local.set_ip(remote.ip());
-            self.tcp(id).expect("is open").local = local;
-        }
-        let tcp = self.tcp(id).expect("is open");
-        tcp.remote = Some(remote);
-        tcp.state = State::SynSent;
-        tcp.connect = Connect::Connecting;
-        self.send_syn(env, id);
-        if env.strikes(FaultKind::IoEintr) {
-            return Err(Errno::EINTR); // the attempt goes on
-        }
-        Err(Errno::EINPROGRESS)
     }
 
-    /// Returns a socket to the state before `connect` or `listen`, but for a port it was bound to.
-    fn disconnect(&mut self, id: FileId) {
-        let tcp = self.tcp(id).expect("is open");
-        tcp.state = State::Closed;
-        tcp.connect = Connect::Unconnected;
-        tcp.remote = None;
-        tcp.peer = None;
-        tcp.shut_read = false;
-        tcp.shut_write = false;
-        tcp.done = false;
+    pub(super) fn getsockname(&self, fd: RawFd) -> Result<SockAddr, Errno> {
+        let (id, _) = self.socket_at(fd)?;
+        Ok(match &self.file(id).object {
+            Object::Tcp(tcp) => tcp.local.into(),
+            Object::Udp(udp) => udp.local.into(),
+            Object::Unix(unix) => unix.name.into(),
+            other => unreachable!("{other:?} is no socket"),
+        })
+    }
+
+    pub(super) fn getpeername(&self, fd: RawFd) -> Result<SockAddr, Errno> {
+        let (id, _) = self.socket_at(fd)?;
+        match &self.file(id).object {
+            Object::Tcp(tcp) => tcp.peer_name().map(SockAddr::Inet),
+            Object::Udp(udp) => udp.peer_name().map(SockAddr::Inet),
+            Object::Unix(unix) => self.unix_peer_name(unix).map(SockAddr::Unix),
+            other => unreachable!("{other:?} is no socket"),
+        }
     }
 
     pub(super) fn shutdown(
@@ -199,149 +152,82 @@ impl Machine {
         fd: RawFd,
         how: Shutdown,
     ) -> Result<(), Errno> {
-        let (id, tcp) = self.socket_at(fd)?;
         let reading = how != Shutdown::Write;
         let writing = how != Shutdown::Read;
-        let state = tcp.state;
-        if tcp.connect == Connect::Connecting {
-            tcp.connect = match state {
-                State::Closed => Connect::Disconnecting,
-                _ => Connect::Connected,
-            };
-        }
-        match state {
-            State::Closed | State::Synchronised => {
-                tcp.shut_read |= reading;
-                tcp.shut_write |= writing;
-                if writing && state == State::Synchronised {
-                    self.shut_write(env, id);
-                }
+        match self.socket_at(fd)? {
+            (id, Socket::Tcp) => self.tcp_shutdown(env, id, reading, writing),
+            (id, Socket::Udp) => self.udp_shutdown(env, id, reading, writing),
+            (id, Socket::UnixStream | Socket::UnixDatagram) => {
+                self.unix_shutdown(env, id, reading, writing);
+                Ok(())
             }
-            State::Listen if !reading => {}
-            State::Listen => self.abandon_backlog(env, id),
-            State::SynSent => self.disconnect(id),
-        }
-        self.edge(env, id, 0);
-        match state {
-            State::Closed => Err(Errno::ENOTCONN),
-            _ => Ok(()),
         }
     }
 
-    pub(super) fn getsockopt(&mut self, fd: RawFd, level: i32, name: i32) -> Result<i32, Errno> {
-        let (_, tcp) = self.socket_at(fd)?;
-        Ok(match (level, name) {
-            (libc::SOL_SOCKET, libc::SO_ERROR) => tcp.error.take().map_or(0, |error| error.0),
-            (libc::SOL_SOCKET, libc::SO_TYPE) => libc::SOCK_STREAM,
-            (libc::SOL_SOCKET, libc::SO_PROTOCOL) => libc::IPPROTO_TCP,
-            (libc::SOL_SOCKET, libc::SO_DOMAIN) => match tcp.domain {
-                Domain::Inet => libc::AF_INET,
-                Domain::Inet6 => libc::AF_INET6,
-                Domain::Unix => libc::AF_UNIX,
-            },
-            (libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => i32::from(tcp.state == State::Listen),
-            (libc::SOL_SOCKET, libc::SO_REUSEADDR) => i32::from(tcp.reuse_addr),
-            (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => i32::from(tcp.keep_alive),
-            (libc::SOL_SOCKET, libc::SO_SNDBUF) => tcp.sndbuf as i32,
-            (libc::SOL_SOCKET, libc::SO_RCVBUF) => tcp.rcvbuf as i32,
-            (libc::IPPROTO_TCP, libc::TCP_NODELAY) => i32::from(tcp.no_delay),
-            _ => return Err(Errno::ENOPROTOOPT),
-        })
-    }
-
-    pub(super) fn setsockopt(
-        &mut self,
-        fd: RawFd,
-        level: i32,
-        name: i32,
-        value: i32,
-    ) -> Result<(), Errno> {
-        let (_, tcp) = self.socket_at(fd)?;
-        let size = usize::try_from(value).unwrap_or(0).min(212_992) * 2;
-        match (level, name) {
-            (libc::SOL_SOCKET, libc::SO_REUSEADDR) => tcp.reuse_addr = value != 0,
-            (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => tcp.keep_alive = value != 0,
-            // Linux doubles the size, for its bookkeeping, and has these least sizes.
-            (libc::SOL_SOCKET, libc::SO_SNDBUF) => tcp.sndbuf = size.max(4_608),
-            (libc::SOL_SOCKET, libc::SO_RCVBUF) => tcp.rcvbuf = size.max(2_304),
-            (libc::IPPROTO_TCP, libc::TCP_NODELAY) => tcp.no_delay = value != 0,
-            _ => return Err(Errno::ENOPROTOOPT),
-        }
-        Ok(())
-    }
-
-    // Bytes
-
-    pub(super) fn tcp_read(
-        &mut self,
-        env: &dyn Env,
-        id: FileId,
-        buf: &mut [u8],
-    ) -> Result<usize, Errno> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        if env.strikes(FaultKind::IoEintr) {
-            return Err(Errno::EINTR);
-        }
-        let tcp = self.tcp(id).expect("is open");
-        if tcp.readable()? == 0 {
-            return Ok(0);
-        }
-        let count = tcp.copy_unread(buf);
-        tcp.unread.drain(..count);
-        env.moved(Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: false });
-        if let Some(peer) = tcp.peer {
-            self.pump(env, peer); // the window has grown
-        }
-        Ok(count)
-    }
-
-    pub(super) fn peek(
+    /// `recvfrom`.
+    pub(super) fn receive(
         &mut self,
         env: &dyn Env,
         fd: RawFd,
         buf: &mut [u8],
-    ) -> Result<usize, Errno> {
-        let (id, tcp) = self.socket_at(fd)?;
-        tcp.readable()?;
-        let count = tcp.copy_unread(buf);
-        env.moved(Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: true });
-        Ok(count)
+        peek: bool,
+    ) -> Result<(usize, Option<SockAddr>), Errno> {
+        let (id, kind) = self.socket_at(fd)?;
+        interruptible(env)?;
+        self.receive_from(env, id, kind, buf, peek)
     }
 
-    pub(super) fn tcp_write(
+    pub(super) fn receive_from(
         &mut self,
         env: &dyn Env,
         id: FileId,
+        kind: Socket,
+        buf: &mut [u8],
+        peek: bool,
+    ) -> Result<(usize, Option<SockAddr>), Errno> {
+        match kind {
+            Socket::Tcp => self.tcp_read(env, id, buf, peek).map(|count| (count, None)),
+            Socket::Udp => {
+                let (count, sender) = self.udp_read(id, buf, peek)?;
+                Ok((count, Some(sender)))
+            }
+            Socket::UnixStream => self.unix_stream_read(env, id, buf, peek),
+            Socket::UnixDatagram => self.unix_datagram_read(env, id, buf, peek),
+        }
+    }
+
+    /// `sendto`.
+    pub(super) fn send(
+        &mut self,
+        env: &dyn Env,
+        fd: RawFd,
         parts: &[&[u8]],
+        to: Option<&SockAddr>,
     ) -> Result<usize, Errno> {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        if len > 0 && env.strikes(FaultKind::IoEintr) {
-            return Err(Errno::EINTR);
+        let (id, kind) = self.socket_at(fd)?;
+        interruptible(env)?;
+        self.send_to(env, id, kind, parts, to)
+    }
+
+    pub(super) fn send_to(
+        &mut self,
+        env: &dyn Env,
+        id: FileId,
+        kind: Socket,
+        parts: &[&[u8]],
+        to: Option<&SockAddr>,
+    ) -> Result<usize, Errno> {
+        match kind {
+            // Linux ignores the address.
+            Socket::Tcp => self.tcp_write(env, id, parts),
+            Socket::Udp => self.udp_write(env, id, parts, to),
+            Socket::UnixStream => self.unix_stream_write(env, id, parts, to),
+            Socket::UnixDatagram => self.unix_datagram_write(env, id, parts, to),
         }
-        let tcp = self.tcp(id).expect("is open");
-        let mut count = tcp.writable(len)?;
-        if count > 1 && env.strikes(FaultKind::ShortWrite) {
-            count -= 1 + env.choose(ChoiceKind::WriteLen, count as u32 - 1) as usize;
-            tcp.wants_room = true; // T5
-        }
-        if let Some(peer) = tcp.peer {
-            env.moved(Moved::Written { to: peer.number(), parts, count });
-        }
-        let mut left = count;
-        for part in parts {
-            let n = part.len().min(left);
-            tcp.out.extend(&part[..n]);
-            left -= n;
-        }
-        if count > 0 {
-            self.pump(env, id);
-        }
-        Ok(count)
     }
 }
 
-fn inet(addr: &SockAddr) -> Result<SocketAddr, Errno> {
-    addr.as_inet().ok_or(Errno::EAFNOSUPPORT)
+/// A signal comes before a call that could have waited has done anything.
+pub(super) fn interruptible(env: &dyn Env) -> Result<(), Errno> {
+    if env.strikes(FaultKind::IoEintr) { Err(Errno::EINTR) } else { Ok(()) }
 }

@@ -21,7 +21,7 @@
 //! * **T4** a read shorter than asked empties the receive queue (epoll(7) relies on it).
 //! * **T5** after a write that was short or refused, room for writing makes an `OUT` edge.
 //!
-//! The wire (packets, the handshake, resets) is in `wire.rs`.
+//! The socket calls are in `tcp_calls.rs`, the wire (the handshake, segments, resets) in `wire.rs`.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -31,6 +31,7 @@ use netpoll::platform::{Domain, Errno};
 use super::epoll::{ERR, HUP, IN, OUT, RDHUP};
 use super::machine::FileId;
 use super::net::{NetConfig, unspecified};
+use super::options::Options;
 
 /// See the table above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,23 +65,6 @@ pub(super) enum Fin {
     Arrived,
 }
 
-/// Something that travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Packet {
-    /// A client knocks.
-    Syn { client: FileId },
-    /// The listener answers.
-    SynAck { client: FileId, listener: FileId },
-    /// The client's last word of the handshake; `child` is ready to be accepted.
-    Ack { child: FileId, listener: FileId },
-    /// Bytes from the front of `from`'s queue.
-    Segment { from: FileId, len: u32 },
-    /// The end of what `from` writes.
-    Fin { from: FileId },
-    /// The connection of `to` is void; `from`, if any, has nothing more in flight.
-    Rst { from: Option<FileId>, to: FileId },
-}
-
 /// What only a listening socket has.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
@@ -94,13 +78,17 @@ pub(super) struct Backlog {
 /// A TCP socket.
 #[derive(Debug)]
 pub(super) struct Tcp {
-    pub(super) domain: Domain,
     pub(super) state: State,
     pub(super) connect: Connect,
+    /// Tells attempts to connect apart: what travels for another one is void.
+    pub(super) attempt: u32,
     pub(super) local: SocketAddr,
     /// Whether `local` has a port in the table of ports.
     pub(super) holds_port: bool,
-    pub(super) reuse_addr: bool,
+    /// Whether the port was asked for, so that it is kept when a connection ends (`SOCK_BINDPORT_LOCK`).
+    pub(super) keeps_port: bool,
+    /// The same of the address.
+    pub(super) keeps_addr: bool,
     pub(super) remote: Option<SocketAddr>,
     /// The other end, while it exists.
     pub(super) peer: Option<FileId>,
@@ -113,32 +101,33 @@ pub(super) struct Tcp {
     /// The peer's FIN has arrived.
     pub(super) done: bool,
     pub(super) fin: Fin,
+    /// Our side ended first, or at the same time: the connection goes through `TIME_WAIT` here.
+    pub(super) ends_actively: bool,
+    /// Nothing that we send arrives any more: a fault.
+    pub(super) is_stalled: bool,
     /// Someone wants an edge when there is room (`SOCK_NOSPACE`).
     pub(super) wants_room: bool,
     /// No number refers to this socket any more.
     pub(super) orphan: bool,
-    pub(super) sndbuf: usize,
-    pub(super) rcvbuf: usize,
     pub(super) unread: VecDeque<u8>,
     pub(super) out: VecDeque<u8>,
     pub(super) in_flight: usize,
     /// T2: nothing that is sent now arrives before this.
     pub(super) last_arrival_ns: u64,
     pub(super) backlog: Backlog,
-    /// Options that are kept and have no effect.
-    pub(super) no_delay: bool,
-    pub(super) keep_alive: bool,
+    pub(super) options: Options,
 }
 
 impl Tcp {
     pub(super) fn new(domain: Domain, config: NetConfig) -> Tcp {
         Tcp {
-            domain,
             state: State::Closed,
             connect: Connect::Unconnected,
+            attempt: 0,
             local: unspecified(domain),
             holds_port: false,
-            reuse_addr: false,
+            keeps_port: false,
+            keeps_addr: false,
             remote: None,
             peer: None,
             error: None,
@@ -146,22 +135,31 @@ impl Tcp {
             shut_write: false,
             done: false,
             fin: Fin::None,
+            ends_actively: false,
+            is_stalled: false,
             wants_room: false,
             orphan: false,
-            sndbuf: config.sndbuf,
-            rcvbuf: config.rcvbuf,
             unread: VecDeque::new(),
             out: VecDeque::new(),
             in_flight: 0,
             last_arrival_ns: 0,
             backlog: Backlog::default(),
-            no_delay: false,
-            keep_alive: false,
+            options: Options::new(domain, config),
         }
     }
 
+    pub(super) fn is_listening(&self) -> bool {
+        self.state == State::Listen
+    }
+
+    /// Somebody has asked for the readiness. If there was no room, there is to be an edge when there is
+    /// (T5).
+    pub(super) fn polled(&mut self, ready: u32) {
+        self.wants_room |= self.state == State::Synchronised && ready & OUT == 0;
+    }
+
     /// `tcp_poll`.
-    pub(super) fn readiness(&mut self) -> u32 {
+    pub(super) fn readiness(&self) -> u32 {
         if self.state == State::Listen {
             return if self.backlog.queue.is_empty() { 0 } else { IN };
         }
@@ -178,8 +176,6 @@ impl Tcp {
             }
             if self.shut_write || self.has_room() {
                 ready |= OUT;
-            } else {
-                self.wants_room = true;
             }
         }
         if self.error.is_some() {
@@ -190,7 +186,7 @@ impl Tcp {
 
     /// Whether the socket counts as writable: at least a third of its buffer is free.
     pub(super) fn has_room(&self) -> bool {
-        let free = self.sndbuf.saturating_sub(self.out.len());
+        let free = self.options.sndbuf.saturating_sub(self.out.len());
         free >= self.out.len() / 2 && free > 0
     }
 
@@ -231,7 +227,7 @@ impl Tcp {
         if !open || self.error.is_some() {
             return Err(self.error.take().unwrap_or(Errno::EPIPE));
         }
-        let free = self.sndbuf.saturating_sub(self.out.len());
+        let free = self.options.sndbuf.saturating_sub(self.out.len());
         if free < len {
             self.wants_room = true; // T5
         }
@@ -241,22 +237,12 @@ impl Tcp {
         Ok(free.min(len))
     }
 
-    /// Copies the front of the receive queue.
-    pub(super) fn copy_unread(&self, buf: &mut [u8]) -> usize {
-        let (front, back) = self.unread.as_slices();
-        let n = front.len().min(buf.len());
-        buf[..n].copy_from_slice(&front[..n]);
-        let m = back.len().min(buf.len() - n);
-        buf[n..n + m].copy_from_slice(&back[..m]);
-        n + m
-    }
-
     /// The bytes that the peer may have in flight beyond those it has: T3.
     pub(super) fn window(&self, in_flight: usize) -> usize {
         if self.orphan {
             return usize::MAX; // they are thrown away
         }
-        self.rcvbuf.saturating_sub(self.unread.len() + in_flight)
+        self.options.rcvbuf.saturating_sub(self.unread.len() + in_flight)
     }
 
     /// Enters `Closed` for good: no more reading or writing, nothing left to send but what travels.

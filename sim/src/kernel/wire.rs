@@ -2,31 +2,33 @@
 //!
 //! A segment's length and every delay are choices. The receiver sees short reads as a consequence of
 //! what has arrived, never by a choice of their own (T4).
+//!
+//! As faults, an attempt to connect is refused, unanswered or finds no way; and a connection is reset, or
+//! one end of it gives up because what it sends is not answered. The other end of that one learns of it
+//! when it sends something, as from every end that has no connection.
 
 use netpoll::platform::Errno;
 use netpoll_traces::WorldEvent;
 
-use super::epoll::{ERR, IN, OUT};
+use super::bytes;
+use super::epoll::{ERR, READABLE, WRITABLE};
+use super::flight::Packet;
 use super::machine::{Env, FileId, Machine, Object};
-use super::tcp::{Connect, Fin, Packet, State, Tcp};
+use super::tcp::{Connect, Fin, State, Tcp};
 use crate::choice::ChoiceKind;
+use crate::faults::FaultKind;
 
 /// After this long a client knocks again at a listener whose queue was full. As Linux.
 const SYN_RETRY_NS: u64 = 1_000_000_000;
+
+/// After this long nobody tries again what was not answered. Linux takes two minutes for an attempt to
+/// connect and a quarter of an hour for data; `TCP_SYNCNT` and `TCP_USER_TIMEOUT` make it less.
+const GIVE_UP_NS: u64 = 3_000_000_000;
 
 /// How many short segments may be sent in a row; then one carries all that is left.
 const SHORT_SEGMENTS_MAX: usize = 3;
 
 impl Machine {
-    /// The TCP end, unless it has been freed.
-    pub(super) fn tcp(&mut self, id: FileId) -> Option<&mut Tcp> {
-        self.get(id)?;
-        match &mut self.file_mut(id).object {
-            Object::Tcp(tcp) => Some(tcp),
-            other => unreachable!("{other:?} was looked up as a socket"),
-        }
-    }
-
     fn peer(&mut self, id: FileId) -> Option<(FileId, &mut Tcp)> {
         let peer = self.tcp(id)?.peer?;
         self.tcp(peer).map(|tcp| (peer, tcp))
@@ -47,13 +49,17 @@ impl Machine {
     /// A client begins to connect to `remote`, which it has stored.
     pub(super) fn send_syn(&mut self, env: &dyn Env, client: FileId) {
         let at_ns = self.arrival_ns(env, client, ChoiceKind::HandshakeDelay);
-        self.dispatch(at_ns, Packet::Syn { client });
+        let attempt = self.tcp_open(client).attempt;
+        self.flight.dispatch(at_ns, Packet::Syn { client, attempt });
     }
 
     /// Sends what the peer's window lets through, then the FIN if one is queued.
     pub(super) fn pump(&mut self, env: &dyn Env, from: FileId) {
         for segment in 0.. {
             let Some(tcp) = self.tcp(from) else { return };
+            if tcp.is_stalled {
+                return;
+            }
             let (in_flight, waiting) = (tcp.in_flight, tcp.out.len() - tcp.in_flight);
             let window = match self.peer(from) {
                 Some((_, peer)) => peer.window(in_flight),
@@ -63,35 +69,51 @@ impl Machine {
             if sendable == 0 {
                 break;
             }
+            if env.strikes(FaultKind::StreamReset) {
+                return self.reset_both(env, from);
+            }
+            if env.strikes(FaultKind::StreamTimeout) {
+                self.tcp_open(from).is_stalled = true;
+                let at_ns = env.now_ns() + GIVE_UP_NS;
+                return self.flight.dispatch(at_ns, Packet::GiveUp { to: from });
+            }
             let len = match segment {
                 0..SHORT_SEGMENTS_MAX => segment_len(env, sendable),
                 _ => sendable,
             };
             let at_ns = self.arrival_ns(env, from, ChoiceKind::SegmentDelay);
-            self.tcp(from).expect("just seen").in_flight += len;
+            self.tcp_open(from).in_flight += len;
             let len = u32::try_from(len).expect("buffers are below 4 GiB");
-            self.dispatch(at_ns, Packet::Segment { from, len });
+            self.flight.dispatch(at_ns, Packet::Segment { from, len });
         }
-        let tcp = self.tcp(from).expect("just seen");
+        let tcp = self.tcp_open(from);
         if tcp.fin == Fin::Queued && tcp.in_flight == tcp.out.len() {
             tcp.fin = Fin::Sent;
             let at_ns = self.arrival_ns(env, from, ChoiceKind::SegmentDelay);
-            self.dispatch(at_ns, Packet::Fin { from });
+            self.flight.dispatch(at_ns, Packet::Fin { from });
         }
     }
 
     /// `close` of the last number.
     pub(super) fn tcp_close(&mut self, env: &dyn Env, id: FileId) {
-        self.release_port(id);
-        let tcp = self.tcp(id).expect("being closed");
+        let tcp = self.tcp_open(id);
         tcp.orphan = true;
         match tcp.state {
             State::Closed | State::SynSent => self.free_if_over(id),
             State::Listen => {
                 self.abandon_backlog(env, id);
-                self.free_file(id);
+                self.tcp_open(id).state = State::Closed;
+                self.free_if_over(id);
             }
             State::Synchronised if !tcp.unread.is_empty() => self.abort(env, id),
+            // Data that has not been sent goes with the rest; a connection whose end both sides have said
+            // needs no reset.
+            State::Synchronised
+                if tcp.options.linger == Some(0)
+                    && !(tcp.fin != Fin::None && tcp.done && tcp.out.is_empty()) =>
+            {
+                self.abort(env, id);
+            }
             State::Synchronised => {
                 tcp.shut_read = true;
                 self.shut_write(env, id);
@@ -101,46 +123,73 @@ impl Machine {
 
     /// Ends the writing side after what has been written.
     pub(super) fn shut_write(&mut self, env: &dyn Env, id: FileId) {
-        let tcp = self.tcp(id).expect("is open");
+        let tcp = self.tcp_open(id);
         tcp.shut_write = true;
         if tcp.fin == Fin::None {
             tcp.fin = Fin::Queued;
+            tcp.ends_actively = !tcp.done;
             self.pump(env, id);
         }
     }
 
     /// Voids the connection of `id`: what has not been sent is lost and the peer gets a RST.
     pub(super) fn abort(&mut self, env: &dyn Env, id: FileId) {
-        let tcp = self.tcp(id).expect("is open");
+        let tcp = self.tcp_open(id);
         tcp.unread.clear();
-        tcp.enter_closed();
-        match tcp.peer {
+        let peer = tcp.peer;
+        self.end_connection(id);
+        match peer {
             Some(to) => {
                 let at_ns = self.arrival_ns(env, id, ChoiceKind::SegmentDelay);
-                self.dispatch(at_ns, Packet::Rst { from: Some(id), to });
+                self.flight.dispatch(at_ns, Packet::Rst { from: Some(id), to });
             }
             None => self.free_if_over(id),
         }
     }
 
-    /// Gives up a listener's queue; it ends in `Closed`.
-    pub(super) fn abandon_backlog(&mut self, env: &dyn Env, listener: FileId) {
-        let tcp = self.tcp(listener).expect("is open");
-        tcp.state = State::Closed;
-        for child in std::mem::take(&mut tcp.backlog).queue {
-            self.tcp(child).expect("unaccepted").orphan = true;
-            match self.tcp(child).expect("unaccepted").state {
-                State::Synchronised => self.abort(env, child),
-                _ => self.free_if_over(child),
-            }
+    /// The network resets a connection: both ends hear of it.
+    pub(super) fn reset_both(&mut self, env: &dyn Env, id: FileId) {
+        let peer = self.tcp_open(id).peer;
+        for to in [Some(id), peer].into_iter().flatten() {
+            let at_ns = env.now_ns() + env.delay_ns(ChoiceKind::SegmentDelay);
+            self.flight.dispatch(at_ns, Packet::Rst { from: None, to });
         }
     }
 
-    pub(super) fn release_port(&mut self, id: FileId) {
-        let tcp = self.tcp(id).expect("is open");
-        if std::mem::take(&mut tcp.holds_port) {
-            let port = tcp.local.port();
-            self.ports.release(id, port);
+    /// Enters `Closed` for good, and gives the port back unless the socket was bound to it.
+    fn end_connection(&mut self, id: FileId) {
+        let tcp = self.tcp_open(id);
+        tcp.enter_closed();
+        if !tcp.keeps_port {
+            self.tcp_release_port(id);
+        }
+    }
+
+    /// Both sides have said their last word, which has arrived.
+    fn end_in_order(&mut self, env: &dyn Env, id: FileId) {
+        let tcp = self.tcp_open(id);
+        if tcp.ends_actively {
+            let (local, reuse) = (tcp.local, tcp.options.reuse_addr);
+            self.tcp_ports.enter_time_wait(local, reuse, env.now_ns());
+        }
+        self.end_connection(id);
+    }
+
+    /// Gives up a listener's queue. It listens no more.
+    pub(super) fn abandon_backlog(&mut self, env: &dyn Env, listener: FileId) {
+        self.listeners.retain(|&other| other != listener);
+        for child in std::mem::take(&mut self.tcp_open(listener).backlog).queue {
+            self.abandon(env, child);
+        }
+    }
+
+    /// Nobody will accept this connection.
+    pub(super) fn abandon(&mut self, env: &dyn Env, child: FileId) {
+        let tcp = self.tcp_open(child);
+        tcp.orphan = true;
+        match tcp.state {
+            State::Synchronised => self.abort(env, child),
+            _ => self.free_if_over(child),
         }
     }
 
@@ -148,59 +197,83 @@ impl Machine {
     fn free_if_over(&mut self, id: FileId) {
         let Some(tcp) = self.tcp(id) else { return };
         if tcp.orphan && matches!(tcp.state, State::Closed | State::SynSent) {
+            self.tcp_release_port(id);
             self.free_file(id);
         }
     }
 
     // Arriving
 
-    /// Lets a packet arrive.
-    pub(super) fn arrive(&mut self, env: &dyn Env, packet: Packet) {
-        match packet {
-            Packet::Syn { client } => self.arrive_syn(env, client),
-            Packet::SynAck { client, listener } => self.arrive_syn_ack(env, client, listener),
-            Packet::Ack { child, listener } => self.arrive_ack(env, child, listener),
-            Packet::Segment { from, len } => self.arrive_segment(env, from, len),
-            Packet::Fin { from } => self.arrive_fin(env, from),
-            Packet::Rst { from, to } => {
-                self.arrive_rst(env, to);
-                if let Some(from) = from {
-                    self.free_if_over(from);
-                }
-            }
-        }
+    /// Whether an attempt to connect still goes on.
+    fn is_connecting(&mut self, client: FileId, attempt: u32) -> bool {
+        let tcp = self.tcp(client);
+        tcp.is_some_and(|tcp| tcp.state == State::SynSent && tcp.attempt == attempt)
     }
 
-    fn arrive_syn(&mut self, env: &dyn Env, client: FileId) {
-        let Some(tcp) = self.tcp(client) else { return };
-        if tcp.state != State::SynSent {
+    pub(super) fn arrive_syn(&mut self, env: &dyn Env, client: FileId, attempt: u32) {
+        if !self.is_connecting(client, attempt) {
             return;
         }
+        let fails = [
+            (FaultKind::ConnRefused, Errno::ECONNREFUSED),
+            (FaultKind::ConnUnreachable, Errno::EHOSTUNREACH),
+            (FaultKind::ConnTimeout, Errno::ETIMEDOUT),
+        ];
+        let tcp = self.tcp_open(client);
         let remote = tcp.remote.expect("connect stored it");
-        let Some(listener) = self.listener_at(remote) else {
-            let at_ns = env.now_ns() + env.delay_ns(ChoiceKind::HandshakeDelay);
-            let (from, to) = (None, client);
-            return self.dispatch(at_ns, Packet::Rst { from, to });
+        if remote == tcp.local {
+            // A client that knocks at its own door opens it: a simultaneous open, with itself.
+            tcp.state = State::Synchronised;
+            tcp.peer = Some(client);
+            let is_shut = tcp.shut_write;
+            self.edge(env, client, 0);
+            if is_shut {
+                self.shut_write(env, client);
+            }
+            return;
+        }
+        let failure = match self.listener_at(remote) {
+            None => Err(Errno::ECONNREFUSED),
+            Some(listener) => match fails.into_iter().find(|&(fault, _)| env.strikes(fault)) {
+                Some((_, errno)) => Err(errno),
+                None => Ok(listener),
+            },
         };
-        let backlog = &mut self.tcp(listener).expect("listens").backlog;
+        let listener = match failure {
+            Ok(listener) => listener,
+            Err(errno) => {
+                let delay_ns = match errno {
+                    Errno::ETIMEDOUT => GIVE_UP_NS,
+                    _ => env.delay_ns(ChoiceKind::HandshakeDelay),
+                };
+                let failure = Packet::Failure { client, attempt, errno: errno.0 };
+                return self.flight.dispatch(env.now_ns() + delay_ns, failure);
+            }
+        };
+        let backlog = &mut self.tcp_open(listener).backlog;
         // Linux lets one more in than `listen` asked for.
         if backlog.queue.len() + backlog.reserved > backlog.limit {
             let at_ns = env.now_ns() + SYN_RETRY_NS;
-            return self.dispatch(at_ns, Packet::Syn { client });
+            return self.flight.dispatch(at_ns, Packet::Syn { client, attempt });
         }
         backlog.reserved += 1;
         let at_ns = env.now_ns() + env.delay_ns(ChoiceKind::HandshakeDelay);
-        self.dispatch(at_ns, Packet::SynAck { client, listener });
+        self.flight.dispatch(at_ns, Packet::SynAck { client, attempt, listener });
     }
 
-    fn arrive_syn_ack(&mut self, env: &dyn Env, client: FileId, listener: FileId) {
-        let config = self.config;
-        let is_waiting = |tcp: &mut Tcp| tcp.state == State::SynSent;
-        if !self.tcp(client).is_some_and(is_waiting) {
+    pub(super) fn arrive_syn_ack(
+        &mut self,
+        env: &dyn Env,
+        client: FileId,
+        attempt: u32,
+        listener: FileId,
+    ) {
+        if !self.is_connecting(client, attempt) {
             return self.unreserve(listener);
         }
-        let tcp = self.tcp(client).expect("just seen");
-        let (domain, local, remote) = (tcp.domain, tcp.local, tcp.remote);
+        let config = self.config;
+        let tcp = self.tcp_open(client);
+        let (domain, local, remote) = (tcp.options.domain, tcp.local, tcp.remote);
         tcp.state = State::Synchronised;
         let mut child = Tcp::new(domain, config);
         child.state = State::Synchronised;
@@ -208,14 +281,19 @@ impl Machine {
         child.local = remote.expect("connect stored it");
         child.remote = Some(local);
         child.peer = Some(client);
+        child.holds_port = true;
         if let Some(parent) = self.tcp(listener) {
-            child.sndbuf = parent.sndbuf;
-            child.rcvbuf = parent.rcvbuf;
+            child.options = parent.options;
+            // A socket that was shut down before it listened passes that on.
+            child.shut_read = parent.shut_read;
+            child.shut_write = parent.shut_write;
         }
+        let local = child.local;
         let child = self.add_file(Object::Tcp(Box::new(child)));
-        self.tcp(client).expect("just seen").peer = Some(child);
+        self.tcp_ports.bind(child, local);
+        self.tcp_open(client).peer = Some(child);
         let at_ns = self.arrival_ns(env, client, ChoiceKind::HandshakeDelay);
-        self.dispatch(at_ns, Packet::Ack { child, listener });
+        self.flight.dispatch(at_ns, Packet::Ack { child, listener });
         self.edge(env, client, 0);
     }
 
@@ -225,23 +303,20 @@ impl Machine {
         }
     }
 
-    fn arrive_ack(&mut self, env: &dyn Env, child: FileId, listener: FileId) {
-        let listens = |tcp: &mut Tcp| tcp.state == State::Listen;
-        if !self.tcp(listener).is_some_and(listens) {
-            let tcp = self.tcp(child).expect("only the queue gives it away");
-            tcp.orphan = true;
-            if tcp.state == State::Synchronised {
-                self.abort(env, child);
-            }
-            return;
+    pub(super) fn arrive_ack(&mut self, env: &dyn Env, child: FileId, listener: FileId) {
+        if !self.tcp(listener).is_some_and(|tcp| tcp.is_listening()) {
+            return self.abandon(env, child);
         }
         self.unreserve(listener);
-        let backlog = &mut self.tcp(listener).expect("listens").backlog;
+        let backlog = &mut self.tcp_open(listener).backlog;
         backlog.queue.push_back(child);
-        self.edge(env, listener, IN);
+        self.edge(env, listener, READABLE);
+        if self.tcp_open(child).shut_write {
+            self.shut_write(env, child);
+        }
     }
 
-    fn arrive_segment(&mut self, env: &dyn Env, from: FileId, len: u32) {
+    pub(super) fn arrive_segment(&mut self, env: &dyn Env, from: FileId, len: u32) {
         let len = len as usize;
         let Some(tcp) = self.tcp(from) else { return };
         if tcp.in_flight < len {
@@ -252,15 +327,15 @@ impl Machine {
         let receiver = self.peer(from).map(|(id, peer)| {
             let takes = peer.state == State::Synchronised && !peer.is_shut_down();
             if takes {
-                let (front, back) = out.as_slices();
-                let n = front.len().min(len);
-                peer.unread.extend(&front[..n]);
-                peer.unread.extend(&back[..len - n]);
+                bytes::transfer(&mut out, &mut peer.unread, len);
             }
             (id, takes, peer.state)
         });
-        out.drain(..len);
-        let tcp = self.tcp(from).expect("just seen");
+        let is_taken = matches!(receiver, Some((_, true, _)));
+        if !is_taken {
+            out.drain(..len);
+        }
+        let tcp = self.tcp_open(from);
         tcp.out = out;
         let has_room = tcp.wants_room && tcp.has_room() && tcp.state == State::Synchronised;
         tcp.wants_room &= !has_room;
@@ -269,98 +344,126 @@ impl Machine {
                 let fd = self.file(id).shown_as;
                 let len = len as u32;
                 env.record(WorldEvent::Arrive { fd, len });
-                self.edge(env, id, IN);
+                self.edge(env, id, READABLE);
             }
             Some((id, false, State::Synchronised)) => self.refuse_data(env, id),
-            Some(_) | None => {}
+            Some(_) | None => self.answer_with_reset(env, from),
         }
         if has_room {
-            self.edge(env, from, OUT);
+            self.edge(env, from, WRITABLE);
         }
     }
 
     /// Data for a socket that has been closed or shut down both ways: the connection is reset for both.
     fn refuse_data(&mut self, env: &dyn Env, id: FileId) {
-        let tcp = self.tcp(id).expect("just seen");
+        let tcp = self.tcp_open(id);
         if tcp.orphan {
             return self.abort(env, id);
         }
         tcp.error = Some(Errno::ECONNRESET);
         let unread = std::mem::take(&mut tcp.unread);
         self.abort(env, id);
-        self.tcp(id).expect("is open").unread = unread;
+        self.tcp_open(id).unread = unread;
         self.edge(env, id, 0);
         self.edge(env, id, ERR);
     }
 
-    fn arrive_fin(&mut self, env: &dyn Env, from: FileId) {
+    /// Something came from `to` for which there is no connection any more.
+    fn answer_with_reset(&mut self, env: &dyn Env, to: FileId) {
+        if self.tcp_open(to).state == State::Synchronised {
+            let at_ns = env.now_ns() + env.delay_ns(ChoiceKind::SegmentDelay);
+            self.flight.dispatch(at_ns, Packet::Rst { from: None, to });
+        }
+    }
+
+    pub(super) fn arrive_fin(&mut self, env: &dyn Env, from: FileId) {
         let Some(tcp) = self.tcp(from) else { return };
         if tcp.state != State::Synchronised {
             return;
         }
         tcp.fin = Fin::Arrived;
-        let sender_is_over = tcp.done;
+        let is_its_own = tcp.peer == Some(from);
+        let sender_is_over = tcp.done || is_its_own;
         let receiver = self.peer(from);
         if let Some((id, peer)) = receiver.filter(|(_, peer)| peer.state == State::Synchronised) {
             peer.done = true;
             peer.shut_read = true;
+            let is_orphan = peer.orphan;
             if sender_is_over {
                 assert_eq!(peer.fin, Fin::Arrived, "the sender is done by the peer's FIN");
-                peer.enter_closed();
+                self.end_in_order(env, id);
             }
-            if !peer.orphan {
+            if !is_orphan {
                 self.edge(env, id, 0);
             }
             self.free_if_over(id);
+        } else {
+            self.answer_with_reset(env, from);
         }
         // The acknowledgement of our FIN is a change of state, so the sender hears of it.
-        let tcp = self.tcp(from).expect("just seen");
-        if sender_is_over {
-            tcp.enter_closed();
+        if is_its_own {
+            return;
         }
-        if tcp.orphan {
+        if sender_is_over {
+            self.end_in_order(env, from);
+        }
+        if self.tcp_open(from).orphan {
             self.free_if_over(from);
         } else {
             self.edge(env, from, 0);
         }
     }
 
-    fn arrive_rst(&mut self, env: &dyn Env, to: FileId) {
-        let Some(tcp) = self.tcp(to) else { return };
-        let error = match tcp.state {
-            State::Closed | State::Listen => return self.free_if_over(to),
-            State::SynSent => Errno::ECONNREFUSED,
-            State::Synchronised if tcp.done && tcp.fin == Fin::None => Errno::EPIPE,
-            State::Synchronised => Errno::ECONNRESET,
-        };
-        tcp.error = Some(error);
-        tcp.in_flight = 0;
-        tcp.enter_closed();
-        tcp.peer = None;
-        if tcp.orphan {
-            return self.free_if_over(to);
-        }
-        self.edge(env, to, 0);
-        self.edge(env, to, ERR);
-    }
-
-    /// The listener that answers at `addr`: one bound to the address itself before a wildcard.
-    fn listener_at(&mut self, addr: std::net::SocketAddr) -> Option<FileId> {
-        let candidates: Vec<FileId> = self.ports.overlapping(addr.port(), addr.ip()).collect();
-        let mut best = None;
-        for id in candidates {
-            let tcp = self.tcp(id).expect("holds a port");
-            if tcp.state == State::Listen {
-                let is_exact = tcp.local.ip() == addr.ip();
-                if is_exact || best.is_none() {
-                    best = Some(id);
+    pub(super) fn arrive_rst(&mut self, env: &dyn Env, from: Option<FileId>, to: FileId) {
+        if let Some(tcp) = self.tcp(to) {
+            match tcp.state {
+                State::Synchronised => {
+                    let ends = tcp.done && tcp.fin == Fin::None;
+                    let error = if ends { Errno::EPIPE } else { Errno::ECONNRESET };
+                    self.fail(env, to, error);
                 }
-                if is_exact {
-                    break;
-                }
+                // An attempt that was given up; its failure is another packet.
+                State::SynSent | State::Listen => {}
+                State::Closed => self.free_if_over(to),
             }
         }
-        best
+        if let Some(from) = from {
+            self.free_if_over(from);
+        }
+    }
+
+    pub(super) fn arrive_failure(
+        &mut self,
+        env: &dyn Env,
+        client: FileId,
+        attempt: u32,
+        errno: i32,
+    ) {
+        if self.is_connecting(client, attempt) {
+            self.fail(env, client, Errno(errno));
+        }
+    }
+
+    /// An end has waited long enough for an answer.
+    pub(super) fn give_up(&mut self, env: &dyn Env, to: FileId) {
+        if self.tcp(to).is_some_and(|tcp| tcp.state == State::Synchronised) {
+            self.fail(env, to, Errno::ETIMEDOUT);
+        }
+    }
+
+    /// The connection of `id` is void, or will never be.
+    fn fail(&mut self, env: &dyn Env, id: FileId, error: Errno) {
+        let tcp = self.tcp_open(id);
+        tcp.error = Some(error);
+        tcp.in_flight = 0;
+        tcp.peer = None;
+        let is_orphan = tcp.orphan;
+        self.end_connection(id);
+        if is_orphan {
+            return self.free_if_over(id);
+        }
+        self.edge(env, id, 0);
+        self.edge(env, id, ERR);
     }
 }
 

@@ -12,10 +12,11 @@
 //! * a worker that runs a goroutine has, since it ran the one before, taken out of its own timers what was
 //!   due by then: at most one slice of one goroutine lies between a timer and its worker (L2);
 //! * the final poller blocks for no longer than it has to: until the earliest timer, which the kernel's
-//!   milliseconds round up by less than one, counted from its last look at the clock (S29);
+//!   milliseconds round up by less than one, counted from its last look at the clock (S29), and the 50 µs by
+//!   which Linux's timers may be late;
 //! * when all threads are blocked, one of them gets up for the earliest timer (L7, L8).
 //!
-//! So the *slack* of a timer is: one millisecond; plus the time that its poller was not let run between its
+//! So the *slack* of a timer is: one millisecond, and the kernel's own; plus the time that its poller was not let run between its
 //! look at the clock and its call; plus, while its worker is kept by a goroutine and nobody else looks, the
 //! 10 ms of oracle 9.
 
@@ -25,6 +26,7 @@ use netpoll_traces::{BlockedOn, Entry, Record, ThreadId, WorldEvent};
 
 use super::facts::{Actor, Facts, Role, Stage, Thread, Timer};
 use super::{About, Complaint, Idle, Look, Oracle, Verdict};
+use crate::engine::SLACKS_NS;
 use crate::explore::Property;
 
 static ABOUT: About = About {
@@ -35,6 +37,8 @@ static ABOUT: About = About {
 
 /// The kernel waits in whole milliseconds.
 const ROUNDING_NS: u64 = 1_000_000;
+/// How late the kernel's own timers may be.
+pub(super) const KERNEL_SLACK_NS: u64 = SLACKS_NS[SLACKS_NS.len() - 1];
 
 /// Somebody sets a deadline, or ends a timer, and has not gone on yet.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +104,7 @@ impl Oracle for DeadlineOracle {
         };
         self.checks += 1;
         let drift_ns = facts.threads().filter_map(|(_, it)| poller_drift_ns(it)).max();
-        let slack_ns = ROUNDING_NS + drift_ns.unwrap_or(0);
+        let slack_ns = ROUNDING_NS + KERNEL_SLACK_NS + drift_ns.unwrap_or(0);
         if idle.next_ns <= timer.at_ns.max(idle.now_ns).saturating_add(slack_ns) {
             return Ok(());
         }
@@ -358,7 +362,8 @@ impl DeadlineOracle {
             return Ok(());
         }
         self.checks += 1;
-        let longest_ns = record.t_ns.saturating_add(delay_ns.max(ROUNDING_NS));
+        let longest_ns = delay_ns.max(ROUNDING_NS).saturating_add(KERNEL_SLACK_NS);
+        let longest_ns = record.t_ns.saturating_add(longest_ns);
         if until_ns <= longest_ns {
             return Ok(());
         }

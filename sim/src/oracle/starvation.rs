@@ -16,6 +16,7 @@
 use netpoll::trace::{Event, Micros, WorkerPhase};
 use netpoll_traces::{BlockedOn, Entry, Record, ThreadId, WorldEvent};
 
+use super::deadlines::KERNEL_SLACK_NS;
 use super::facts::{Facts, Role};
 use super::{About, Complaint, Look, Oracle, Verdict};
 use crate::explore::Property;
@@ -135,7 +136,7 @@ impl Starvation {
         if all_sleep {
             return Ok(());
         }
-        let longest_ns = record.t_ns.saturating_add(NEGLECT_NS);
+        let longest_ns = record.t_ns.saturating_add(NEGLECT_NS + KERNEL_SLACK_NS);
         if until_ns == u64::MAX {
             return Ok(()); // all slept as it looked: who got up meanwhile wakes it
         }

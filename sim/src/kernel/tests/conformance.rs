@@ -9,9 +9,9 @@ use netpoll::platform::{EpollEvent, Kernel, RawFd, Shutdown};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
-use super::real::RealKernel;
-use super::{EDGES, Scripted, listener, loopback, pair, read, ready, tcp, verdict, watch};
+use super::{EDGES, listener, loopback, pair, read, ready, tcp, verdict, watch};
 use crate::choice::below;
+use crate::conform::{RealKernel, Scripted};
 use crate::tests;
 
 macro_rules! say {

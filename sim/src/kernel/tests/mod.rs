@@ -6,27 +6,13 @@
 
 mod conformance;
 mod freedom;
-mod real;
 
 use std::fmt::Debug;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use netpoll::platform::{Domain, EpollEvent, Errno, Kernel, Park, RawFd, SockAddr, SockType};
+use netpoll::platform::{Domain, EpollEvent, Errno, Kernel, RawFd, SockAddr, SockType};
 
-use crate::SimKernel;
-use crate::platform::SimParker;
-
-/// A kernel on which scripts run.
-pub(super) trait Scripted: Kernel {
-    /// Waits until everything in flight has arrived.
-    fn settle(&self);
-}
-
-impl Scripted for SimKernel {
-    fn settle(&self) {
-        SimParker::new().park_timeout(900_000_000);
-    }
-}
+use crate::conform::{Scripted, events_text};
 
 pub(super) fn loopback(port: u16) -> SockAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()
@@ -69,19 +55,7 @@ pub(super) fn ready(k: &dyn Kernel, ep: RawFd) -> String {
     let n = k.epoll_wait(ep, &mut events, 0).unwrap();
     let mut events: Vec<_> = events[..n].to_vec();
     events.sort_by_key(|event| event.data);
-    let texts = events.iter().map(|event| {
-        let names = [
-            (libc::EPOLLIN, "IN"),
-            (libc::EPOLLOUT, "OUT"),
-            (libc::EPOLLRDHUP, "RDHUP"),
-            (libc::EPOLLHUP, "HUP"),
-            (libc::EPOLLERR, "ERR"),
-        ];
-        let set = names.iter().filter(|(bit, _)| event.events & *bit as u32 != 0);
-        let set: Vec<&str> = set.map(|(_, name)| *name).collect();
-        format!("{}:{}", event.data, set.join("|"))
-    });
-    texts.collect::<Vec<_>>().join(" ")
+    events_text(&events)
 }
 
 /// The bytes of one read of at most 16, or its error, as text.

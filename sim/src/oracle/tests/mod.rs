@@ -20,7 +20,7 @@ use crate::scenarios;
 #[track_caller]
 fn assert_seen_by(execution: Option<Execution>, property: Property, parts: &[&str]) {
     let execution = execution.expect("no run violated anything");
-    let violations = &execution.seen;
+    let violations = &execution.report.violations;
     let [violation] = violations.as_slice() else {
         panic!("not one violation: {violations:?}, {:?}", execution.violation);
     };

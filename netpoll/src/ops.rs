@@ -9,10 +9,10 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::platform::{RawFd, Shutdown, SockAddr};
+use crate::platform::{Domain, RawFd, Shutdown, SockAddr, SockType};
 use crate::trace::{Mode, WaitReason};
 
 /// A goroutine that is to be started.
@@ -78,22 +78,43 @@ pub trait RuntimeOps: Debug + Send + Sync {
     /// Whether descriptors may be exchanged with `std`.
     fn is_real(&self) -> bool;
 
-    /// A TCP socket that is bound to `addr` and listens. `SO_REUSEADDR` is set, as `std` does.
+    /// A stream socket that is bound to `addr` and listens. An internet address may be used again
+    /// at once (`SO_REUSEADDR`), as `std` does it.
     ///
     /// # Errors
     /// What the system calls return.
-    fn tcp_listen(&self, addr: SockAddr, backlog: i32) -> io::Result<Arc<dyn Descriptor>>;
-    /// A TCP connection to `addr`.
+    fn listen(&self, addr: SockAddr, backlog: i32) -> io::Result<Arc<dyn Descriptor>>;
+    /// A stream socket that is connected to `addr`.
     ///
     /// # Errors
     /// What the system calls return; `TimedOut` when `deadline` passes first.
-    fn tcp_connect(&self, addr: SockAddr, deadline: Option<u64>)
-    -> io::Result<Arc<dyn Descriptor>>;
-    /// Takes over a descriptor of the operating system, which must be a stream or listening socket.
+    fn connect(&self, addr: SockAddr, deadline: Option<u64>) -> io::Result<Arc<dyn Descriptor>>;
+    /// A datagram socket, bound to `addr` if there is one.
     ///
     /// # Errors
-    /// On a simulated kernel, or when it cannot be registered with the poller.
+    /// What the system calls return.
+    fn datagram(&self, domain: Domain, addr: Option<SockAddr>) -> io::Result<Arc<dyn Descriptor>>;
+    /// Two Unix sockets that are connected to each other.
+    ///
+    /// # Errors
+    /// What the system call returns.
+    fn socketpair(&self, kind: SockType) -> io::Result<(Arc<dyn Descriptor>, Arc<dyn Descriptor>)>;
+    /// A pipe: the end that is read and the end that is written.
+    ///
+    /// # Errors
+    /// What the system call returns.
+    fn pipe(&self) -> io::Result<(Arc<dyn Descriptor>, Arc<dyn Descriptor>)>;
+    /// Takes over a descriptor of the operating system and makes it non-blocking.
+    ///
+    /// # Errors
+    /// On a simulated kernel, or when it cannot be registered with the poller; it is closed then.
     fn adopt(&self, fd: OwnedFd) -> io::Result<Arc<dyn Descriptor>>;
+    /// As [`adopt`](RuntimeOps::adopt), but the number stays the caller's, who must not close it before
+    /// the descriptor is closed or dropped.
+    ///
+    /// # Errors
+    /// As for `adopt`, without closing anything.
+    fn watch(&self, fd: BorrowedFd<'_>) -> io::Result<Arc<dyn Descriptor>>;
 }
 
 /// Which deadlines a call sets.
@@ -107,7 +128,7 @@ pub enum Deadlines {
     Both,
 }
 
-/// An open descriptor of some runtime: what `TcpStream` and its kin are made of.
+/// An open descriptor of some runtime: what `TcpStream`, `UdpSocket` and their kin are made of.
 ///
 /// Any thread and any goroutine may call any method at any time. Operations of one direction are
 /// serialised; a call that has to wait parks the calling goroutine, or blocks the calling thread when
@@ -118,7 +139,7 @@ pub enum Deadlines {
 pub trait Descriptor: Debug + Send + Sync {
     /// The runtime it belongs to.
     fn runtime(&self) -> Arc<dyn RuntimeOps>;
-    /// Reads at least one byte, or 0 at the end of the stream.
+    /// Reads at least one byte, or 0 at the end of the stream; or one datagram.
     ///
     /// # Errors
     /// `TimedOut` past the read deadline, the closed error, or what the system call returned.
@@ -128,12 +149,12 @@ pub trait Descriptor: Debug + Send + Sync {
     /// # Errors
     /// As [`read`](Descriptor::read).
     fn readv(&self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize>;
-    /// As `read`, leaving the bytes in the stream.
+    /// As `read`, leaving in a socket what is read.
     ///
     /// # Errors
     /// As [`read`](Descriptor::read).
     fn peek(&self, buf: &mut [u8]) -> io::Result<usize>;
-    /// Writes some bytes, at least one unless `buf` is empty.
+    /// Writes some bytes, at least one unless `buf` is empty; or one datagram.
     ///
     /// # Errors
     /// `TimedOut` past the write deadline, the closed error, or what the system call returned.
@@ -148,6 +169,22 @@ pub trait Descriptor: Debug + Send + Sync {
     /// # Errors
     /// As [`write`](Descriptor::write).
     fn writev(&self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize>;
+    /// Receives a datagram and says who sent it, if it is somebody with an address. With `peek` it stays.
+    /// What does not fit into `buf` is lost.
+    ///
+    /// # Errors
+    /// As [`read`](Descriptor::read).
+    fn recv_from(&self, buf: &mut [u8], peek: bool) -> io::Result<(usize, Option<SockAddr>)>;
+    /// Sends a datagram to `addr`.
+    ///
+    /// # Errors
+    /// As [`write`](Descriptor::write).
+    fn send_to(&self, buf: &[u8], addr: &SockAddr) -> io::Result<usize>;
+    /// Connects a datagram socket: sets whom it sends to and from whom it receives.
+    ///
+    /// # Errors
+    /// The closed error or what the system call returned.
+    fn connect(&self, addr: &SockAddr) -> io::Result<()>;
     /// Takes the next connection of a listening socket. Survives `EINTR` and `ECONNABORTED`.
     ///
     /// # Errors
@@ -191,11 +228,18 @@ pub trait Descriptor: Debug + Send + Sync {
     fn setsockopt(&self, level: i32, name: i32, value: i32) -> io::Result<()>;
     /// The descriptor's number. It is only a number: nothing keeps it open.
     fn raw_fd(&self) -> RawFd;
-    /// Waits until a read (or write) is worth trying.
+    /// Waits until a read (or write) is worth trying, and returns at once if it is already.
     ///
     /// # Errors
     /// As [`read`](Descriptor::read) and [`write`](Descriptor::write).
     fn wait(&self, mode: Mode) -> io::Result<()>;
+    /// An operation that the caller makes up: called again at once when it says `Interrupted`, and when
+    /// it says `WouldBlock`, after waiting until it is worth trying. It must not use this direction of
+    /// this descriptor by other ways: its lock is held.
+    ///
+    /// # Errors
+    /// As [`read`](Descriptor::read) and [`write`](Descriptor::write), or what `operation` returned.
+    fn attempt(&self, mode: Mode, operation: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()>;
     /// Takes the number out, leaving this descriptor closed without closing the number. Waits until no
     /// other operation uses it.
     ///

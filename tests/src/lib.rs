@@ -6,6 +6,8 @@
 //! | `client.rs` | the blocking client: `std::net`, no part of the runtime |
 //! | `server.rs` | an echo server on a runtime in this process |
 //! | `child.rs` | a test that runs in a process of its own |
+//! | `fds.rs` | descriptors that `std` does not make |
+//! | `folder.rs` | a folder of a test's own |
 //! | `os.rs` | limits, resident memory, processor time and affinity |
 //! | `raw_epoll.rs` | the echo server that the runtime is measured against |
 //! | `load.rs` | the load generator of the benchmark |
@@ -16,6 +18,8 @@
 
 pub mod child;
 pub mod client;
+pub mod fds;
+pub mod folder;
 pub mod load;
 pub mod os;
 pub mod pattern;

@@ -148,16 +148,6 @@ pub fn set_receive_buffer(stream: &std::net::TcpStream, bytes: i32) -> io::Resul
     set_option(stream, libc::SO_RCVBUF, &bytes)
 }
 
-/// Lowers the number of connections that a listener keeps until they are accepted.
-///
-/// # Errors
-/// What `listen` says.
-pub fn set_backlog(listener: &std::net::TcpListener, backlog: i32) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    // SAFETY: involves no memory.
-    check(unsafe { libc::listen(listener.as_raw_fd(), backlog) })
-}
-
 fn set_option<T>(stream: &std::net::TcpStream, name: libc::c_int, value: &T) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let value: *const T = value;

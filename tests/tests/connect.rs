@@ -10,8 +10,8 @@ use netpoll::time::Instant;
 use netpoll::{Builder, go};
 use netpoll_tests::child::{in_child, within};
 use netpoll_tests::client::Client;
-use netpoll_tests::os;
 use netpoll_tests::server::EchoServer;
+use netpoll_tests::{fds, os};
 
 const LIMIT: Duration = Duration::from_secs(50);
 
@@ -55,7 +55,7 @@ fn the_next_address_is_tried_when_one_refuses() {
 fn a_connect_that_nobody_answers_times_out() {
     run(|| {
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
-        os::set_backlog(&listener, 0).unwrap();
+        fds::set_backlog(&listener, 0).unwrap();
         let addr = listener.local_addr().unwrap();
         let timeout = Duration::from_millis(150);
         let mut queued = Vec::new();

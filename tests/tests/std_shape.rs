@@ -1,6 +1,6 @@
 //! Streams as `std` has them, shared by goroutines and plain threads.
 
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 use std::thread;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use netpoll::net::{TcpListener, TcpStream};
 use netpoll::sync::channel;
+use netpoll::time::Instant;
 use netpoll::{Builder, go};
 use netpoll_tests::child::within;
 
@@ -33,6 +34,27 @@ fn peek_leaves_the_bytes_in_the_stream() {
         ours.read_exact(&mut read).unwrap();
         writer.join().unwrap().unwrap();
         assert_eq!((&seen, &read), (b"ab", b"abc"));
+    });
+}
+
+/// Hunts a wait for an edge that a read has used without taking everything.
+#[test]
+fn waiting_for_what_is_there_already_returns_at_once() {
+    run(|| {
+        let (mut ours, mut theirs) = pair();
+        theirs.write_all(b"abc").unwrap();
+        for _ in b"abc" {
+            ours.wait_readable().unwrap();
+            ours.read_exact(&mut [0]).unwrap();
+        }
+        ours.wait_writable().unwrap();
+        ours.wait_writable().unwrap();
+        ours.set_read_deadline(Some(Instant::now() + Duration::from_millis(30))).unwrap();
+        assert_eq!(ours.wait_readable().unwrap_err().kind(), ErrorKind::TimedOut);
+        ours.set_read_deadline(None).unwrap();
+        drop(theirs);
+        ours.wait_readable().unwrap();
+        ours.wait_readable().unwrap();
     });
 }
 

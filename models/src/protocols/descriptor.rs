@@ -12,7 +12,7 @@ use netpoll::backend::Readiness;
 use netpoll::ops::Deadlines;
 use netpoll::platform::{Atomic, Park};
 use netpoll::poll::desc::Begin;
-use netpoll::poll::{DeadlineJob, DeadlineTimers, PollDesc, PollError, Released};
+use netpoll::poll::{DeadlineJob, DeadlineTimers, FileKind, PollDesc, PollError, Released};
 use netpoll::sched::timers::{Job, TimerHeap, TimerId};
 use netpoll::trace::{Mode, SlotState};
 
@@ -149,7 +149,7 @@ impl<P: Checked> Descriptor<P> {
     /// A descriptor in its first life.
     pub(super) fn open() -> Arc<Descriptor<P>> {
         let pd = PollDesc::new(0);
-        pd.open(5);
+        pd.open(5, FileKind::Other);
         Arc::new(Descriptor { pd, kernel: P::kernel(1), seats: Seats::new() })
     }
 

@@ -19,7 +19,7 @@
 
 use std::sync::Arc;
 
-use netpoll::fd::file::File;
+use netpoll::fd::file::{File, Kind, Owner};
 use netpoll::net::is_closed;
 use netpoll::ops::Descriptor;
 use netpoll::platform::Kernel;
@@ -51,7 +51,7 @@ fn open<P: Checked>(count: u64) -> Arc<File<P>> {
     if count > 0 {
         assert_eq!(shared.kernel.write(number, &count.to_ne_bytes()), Ok(8));
     }
-    File::new(shared, number).expect("an eventfd can be polled")
+    File::new(shared, number, Kind::Other, Owner::File).expect("an eventfd can be polled")
 }
 
 /// Closes the file and makes the next one, which holds 9, of its number.
@@ -121,7 +121,8 @@ fn close_against_open<P: Checked>() {
     let closer = P::thread(move || file.close().expect("the only close"));
     let (kernel, netpoll) = (&shared.kernel, &shared.netpoll);
     let number = kernel.eventfd().expect("numbers are free");
-    let next = File::new(&shared, number).expect("an eventfd can be polled");
+    let next =
+        File::new(&shared, number, Kind::Other, Owner::File).expect("an eventfd can be polled");
     join([closer]);
     assert_eq!(netpoll.lives.alive(), 1);
     assert_eq!(kernel.write(number, &1u64.to_ne_bytes()), Ok(8));

@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use netpoll::ops::Deadlines;
 use netpoll::platform::{Atomic, Errno, Kernel, RawFd};
 use netpoll::poll::desc::StartRead;
-use netpoll::poll::{Delay, Netpoll, PollDesc, Released};
+use netpoll::poll::{Delay, FileKind, Netpoll, PollDesc, Released};
 use netpoll::trace::Mode;
 
 use super::descriptor::{Descriptor, ERROR, Seats, Timers};
@@ -44,7 +44,7 @@ impl<P: Checked> Descriptor<P> {
     fn reopen(&self) {
         self.evict();
         self.pd.end();
-        self.pd.open(5);
+        self.pd.open(5, FileKind::Other);
     }
 
     fn assert_healthy(&self) {
@@ -164,7 +164,10 @@ impl<P: Checked> World<P> {
 fn reuse_against_late_dispatch<P: Checked>() {
     let world = World::<P>::new();
     let first = world.kernel.eventfd().expect("numbers are free");
-    let index = world.netpoll.open(&world.kernel, first).expect("an eventfd can be polled");
+    let index = world
+        .netpoll
+        .open(&world.kernel, first, FileKind::Other)
+        .expect("an eventfd can be polled");
     assert_eq!(world.kernel.write(first, &1u64.to_ne_bytes()), Ok(8));
     let poller = {
         let world = world.clone();
@@ -173,7 +176,10 @@ fn reuse_against_late_dispatch<P: Checked>() {
     world.close(first, index);
     let second = world.kernel.eventfd().expect("numbers are free");
     assert_eq!(second, first, "the lowest free number");
-    let again = world.netpoll.open(&world.kernel, second).expect("an eventfd can be polled");
+    let again = world
+        .netpoll
+        .open(&world.kernel, second, FileKind::Other)
+        .expect("an eventfd can be polled");
     assert_eq!(again, index, "the last descriptor freed");
     let peer = {
         let world = world.clone();

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use netpoll::goroutine::Commit;
 use netpoll::platform::{Kernel, RawFd};
-use netpoll::poll::Delay;
 use netpoll::poll::desc::Begin;
+use netpoll::poll::{Delay, FileKind};
 use netpoll::sched::shared::{Settings, Shared};
 use netpoll::sched::timers::Job;
 use netpoll::trace::Mode;
@@ -107,7 +107,10 @@ impl<P: Checked> Reader<P> {
     /// A reader of worker `home` that waits for nothing yet.
     pub(super) fn at(shared: &Runtime<P>, home: u32) -> Arc<Reader<P>> {
         let fd = shared.kernel.eventfd().expect("the machine has room");
-        let pd = shared.netpoll.open(&shared.kernel, fd).expect("an eventfd can be polled");
+        let pd = shared
+            .netpoll
+            .open(&shared.kernel, fd, FileKind::Other)
+            .expect("an eventfd can be polled");
         // The edge of the registration: an eventfd can be written.
         shared.netpoll.poll(&shared.kernel, Delay::None, &mut Vec::new());
         let g = shared.allocate_g();

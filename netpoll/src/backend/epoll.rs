@@ -34,7 +34,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use super::Readiness;
 use crate::platform::{Atomic, EpollEvent, Errno, Kernel, Platform, RawFd};
 use crate::poll::lives::BREAK;
-use crate::trace::Event;
+use crate::trace::{Event, Mode};
 
 const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
@@ -80,6 +80,19 @@ pub fn readiness(events: u32) -> Readiness {
     }
 }
 
+/// The events that make an operation of this direction worth trying, besides those that nobody has to ask
+/// for: the inverse of [`readiness`].
+#[must_use]
+pub fn interest(mode: Mode) -> u32 {
+    match mode {
+        Mode::Read => IN | PRI | RDHUP,
+        Mode::Write => OUT,
+    }
+}
+
+/// The event that the reading half of a socket has ended, by the peer or by a shutdown.
+pub const END: u32 = RDHUP;
+
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Epoll<P: Platform> {
@@ -117,7 +130,11 @@ impl<P: Platform> Epoll<P> {
     /// `EPERM` for a file that cannot be polled, `ENOSPC` and `ENOMEM` when the kernel has no room.
     pub fn open(&self, kernel: &P::Kernel, fd: RawFd, data: u64) -> Result<(), Errno> {
         assert_ne!(data, BREAK, "S31: fd {fd} would look like a break");
-        kernel.epoll_add(self.epfd, fd, EpollEvent { events: IN | OUT | PRI | RDHUP | ET, data })
+        kernel.epoll_add(
+            self.epfd,
+            fd,
+            EpollEvent { events: interest(Mode::Read) | interest(Mode::Write) | ET, data },
+        )
     }
 
     /// Deregisters `fd`.

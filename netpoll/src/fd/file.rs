@@ -1,4 +1,4 @@
-//! The descriptor and its operations.
+//! The open file: what its operations have in common, and its end.
 //!
 //! Every operation has one shape: take the direction's lock · refuse if it could not wait, discard an
 //! old edge · system call; `EINTR` again at once; `EAGAIN` wait for an edge, then again · give the lock
@@ -9,7 +9,6 @@
 //! number is free (golang/go#21856).
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,39 +17,80 @@ use super::mutex::{Closed, FdMutex};
 use super::sema::Sema;
 use crate::goroutine::Commit;
 use crate::net::{closed_error, not_pollable_error, timeout_error};
-use crate::ops::{Deadlines, Descriptor, RuntimeOps};
-use crate::platform::{Atomic, Errno, Kernel, Lock, Platform, RawFd, Shutdown, SockAddr};
-use crate::poll::desc::{Begin, StartRead};
-use crate::poll::{PollDesc, PollError};
+use crate::ops::RuntimeOps as _;
+use crate::platform::{Atomic, Errno, Kernel, Lock, Platform, RawFd};
+use crate::poll::desc::Begin;
+use crate::poll::{FileKind, PollDesc, PollError};
 use crate::sched::g::PROXY;
 use crate::sched::shared::Shared;
 use crate::trace::{Mode, WaitReason};
 use crate::waiter::Parking;
 
-/// The most bytes that one system call on a stream moves; larger ones are refused by some kernels.
-const CALL_BYTES_MAX: usize = 1 << 30;
-/// The most buffers that one vectored call takes (`IOV_MAX` on Linux).
-const CALL_BUFFERS_MAX: usize = 1024;
 /// Operations of one direction that may succeed in a row without waiting before the goroutine lets
 /// others run: a socket that is always ready must not starve its worker.
 const BUDGET: u32 = 128;
 
+/// What a file is, as far as its operations differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A TCP connection, or a socket that listens for some. A short read has emptied the stream.
+    Tcp,
+    /// Another stream socket. A short read says nothing: on a Unix socket one also ends where a message
+    /// with descriptors or other credentials begins.
+    Stream,
+    /// A socket with messages, of which an empty one is one too.
+    Datagram,
+    /// Anything else that can be polled: a pipe, a terminal, an eventfd …
+    Other,
+}
+
+impl Kind {
+    /// That of a file that comes from elsewhere.
+    pub(super) fn of<K: Kernel>(kernel: &K, number: RawFd) -> Kind {
+        let option = |name| kernel.getsockopt(number, libc::SOL_SOCKET, name);
+        match (option(libc::SO_TYPE), option(libc::SO_PROTOCOL)) {
+            (Err(_), _) => Kind::Other,
+            (Ok(libc::SOCK_STREAM), Ok(libc::IPPROTO_TCP)) => Kind::Tcp,
+            (Ok(libc::SOCK_STREAM), _) => Kind::Stream,
+            (Ok(_), _) => Kind::Datagram,
+        }
+    }
+
+    fn for_the_poller(self) -> FileKind {
+        match self {
+            Kind::Tcp | Kind::Stream | Kind::Datagram => FileKind::Socket,
+            Kind::Other => FileKind::Other,
+        }
+    }
+}
+
+/// Who closes the number in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The file.
+    File,
+    /// Somebody else, after the file is closed.
+    Other,
+}
+
 /// See the module documentation.
 pub struct File<P: Platform> {
     pub(crate) shared: Arc<Shared<P>>,
-    number: RawFd,
+    pub(super) number: RawFd,
+    pub(super) kind: Kind,
+    owner: Owner,
     /// Index of the poll descriptor.
     pd: u32,
     mutex: FdMutex<P>,
     /// Released when the number is free.
     closed: Sema<P>,
     /// What `close(2)` returned, negated; meaningful once `closed` was released, whose lock orders it.
-    close_result: P::AtomicU32,
+    pub(super) close_result: P::AtomicU32,
     /// Not 0: the number is handed out and not closed.
     keep: P::AtomicU32,
     /// 1 when the last read took everything there was: the next one may wait without asking the kernel
     /// first. Only the read lock's holder touches it; whoever resets the slot or waits clears it.
-    drained: AtomicU32,
+    pub(super) drained: AtomicU32,
     /// Operations in a row that did not wait, per direction. Only the lock's holder touches them.
     streak: [AtomicU32; 2],
 }
@@ -81,7 +121,7 @@ impl From<Closed> for io::Error {
 }
 
 /// Holds the lock of one direction.
-struct Locked<'a, P: Platform> {
+pub(super) struct Locked<'a, P: Platform> {
     file: &'a File<P>,
     mode: Mode,
 }
@@ -95,7 +135,7 @@ impl<P: Platform> Drop for Locked<'_, P> {
 }
 
 /// Holds a reference.
-struct Referenced<'a, P: Platform>(&'a File<P>);
+pub(super) struct Referenced<'a, P: Platform>(&'a File<P>);
 
 impl<P: Platform> Drop for Referenced<'_, P> {
     fn drop(&mut self) {
@@ -106,21 +146,34 @@ impl<P: Platform> Drop for Referenced<'_, P> {
 }
 
 impl<P: Platform> File<P> {
-    /// Registers a non-blocking socket with the poller and takes it over.
+    /// Registers a non-blocking file with the poller and takes it over.
     ///
     /// # Errors
-    /// What the kernel says to the registration; the number is closed then.
-    pub fn new(shared: &Arc<Shared<P>>, number: RawFd) -> io::Result<Arc<File<P>>> {
-        let pd = match shared.netpoll.open(&shared.kernel, number) {
+    /// What the kernel says to the registration, and that the file cannot be polled; a number that would
+    /// have been the file's is closed then.
+    pub fn new(
+        shared: &Arc<Shared<P>>,
+        number: RawFd,
+        kind: Kind,
+        owner: Owner,
+    ) -> io::Result<Arc<File<P>>> {
+        let pd = match shared.netpoll.open(&shared.kernel, number, kind.for_the_poller()) {
             Ok(pd) => pd,
             Err(errno) => {
-                let _released = shared.kernel.close(number);
-                return Err(errno.into());
+                if owner == Owner::File {
+                    let _released = shared.kernel.close(number);
+                }
+                return Err(match errno {
+                    Errno::EPERM => not_pollable_error(),
+                    errno => errno.into(),
+                });
             }
         };
         Ok(Arc::new(File {
             shared: shared.clone(),
             number,
+            kind,
+            owner,
             pd,
             mutex: FdMutex::new(),
             closed: Sema::new(0),
@@ -136,20 +189,20 @@ impl<P: Platform> File<P> {
         &self.shared
     }
 
-    fn pd(&self) -> &PollDesc<P> {
+    pub(super) fn pd(&self) -> &PollDesc<P> {
         self.shared.netpoll.lives.get(self.pd)
     }
 
-    fn kernel(&self) -> &P::Kernel {
+    pub(super) fn kernel(&self) -> &P::Kernel {
         &self.shared.kernel
     }
 
-    fn lock(&self, mode: Mode) -> io::Result<Locked<'_, P>> {
+    pub(super) fn lock(&self, mode: Mode) -> io::Result<Locked<'_, P>> {
         self.mutex.lock(mode, WaitReason::FdLock(self.number, mode))?;
         Ok(Locked { file: self, mode })
     }
 
-    fn reference(&self) -> io::Result<Referenced<'_, P>> {
+    pub(super) fn reference(&self) -> io::Result<Referenced<'_, P>> {
         self.mutex.incref()?;
         Ok(Referenced(self))
     }
@@ -157,7 +210,7 @@ impl<P: Platform> File<P> {
     // ---- try, wait, retry --------------------------------------------------------------------------
 
     /// A whole operation of one direction.
-    fn operate<R>(
+    pub(super) fn operate<R>(
         &self,
         mode: Mode,
         call: impl FnMut(&P::Kernel, RawFd) -> Result<R, Errno>,
@@ -172,7 +225,7 @@ impl<P: Platform> File<P> {
 
     /// Refuses an operation that could not wait, and discards an old edge. A system call follows (S6).
     #[inline]
-    fn begin(&self, mode: Mode) -> Result<(), PollError> {
+    pub(super) fn begin(&self, mode: Mode) -> Result<(), PollError> {
         if mode == Mode::Read {
             self.drained.store(0, Relaxed);
         }
@@ -181,7 +234,7 @@ impl<P: Platform> File<P> {
 
     /// The inner loop. The caller holds the lock and has reset the slot.
     #[inline]
-    fn retry<R>(
+    pub(super) fn retry<R>(
         &self,
         mode: Mode,
         mut call: impl FnMut(&P::Kernel, RawFd) -> Result<R, Errno>,
@@ -246,7 +299,7 @@ impl<P: Platform> File<P> {
 
     /// Lets others run when this descriptor has not waited for a long time. No lock is held.
     #[inline]
-    fn spend(&self, mode: Mode) {
+    pub(super) fn spend(&self, mode: Mode) {
         let streak = &self.streak[mode as usize];
         let spent = streak.load(Relaxed) + 1;
         if spent < BUDGET {
@@ -262,7 +315,7 @@ impl<P: Platform> File<P> {
     // ---- closing -----------------------------------------------------------------------------------
 
     /// Closes, and waits until the number is free or, with `keep`, unused.
-    fn shut(&self, keep: bool) -> io::Result<()> {
+    pub(super) fn shut(&self, keep: bool) -> io::Result<()> {
         self.mutex.incref_and_close()?;
         // Our reference holds the destruction back, so this comes before it (M2).
         self.keep.store(u32::from(keep), Relaxed);
@@ -278,7 +331,7 @@ impl<P: Platform> File<P> {
     /// Frees the number. Runs exactly once, by whoever drops the last reference (S26).
     fn destroy(&self) {
         self.shared.netpoll.close(self.kernel(), self.pd);
-        if self.keep.load(Relaxed) == 0 {
+        if self.keep.load(Relaxed) == 0 && self.owner == Owner::File {
             // Not retried on EINTR: the number is free whatever the result (S15).
             let errno = self.kernel().close(self.number).err().map_or(0, |errno| errno.0);
             self.close_result.store(errno.cast_unsigned(), Relaxed);
@@ -292,149 +345,5 @@ impl<P: Platform> Drop for File<P> {
         if !self.mutex.is_closed() {
             let _nobody_to_tell = self.shut(false);
         }
-    }
-}
-
-impl<P: Platform> Descriptor for File<P> {
-    fn runtime(&self) -> Arc<dyn RuntimeOps> {
-        self.shared.clone()
-    }
-
-    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            // Not even an expired deadline is reported, but a close is.
-            return self.lock(Mode::Read).map(|_| 0);
-        }
-        let length = buf.len().min(CALL_BYTES_MAX);
-        let buf = &mut buf[..length];
-        let locked = self.lock(Mode::Read)?;
-        let drained = self.drained.load(Relaxed) != 0;
-        self.drained.store(0, Relaxed);
-        if self.pd().start_read(self.kernel(), drained)? == StartRead::Wait {
-            self.wait_for_edge(Mode::Read)?;
-        }
-        let read = self.retry(Mode::Read, |kernel, fd| kernel.read(fd, buf))?;
-        self.drained.store(u32::from(0 < read && read < length), Relaxed);
-        drop(locked);
-        self.spend(Mode::Read);
-        Ok(read)
-    }
-
-    fn readv(&self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
-        let count = bufs.len().min(CALL_BUFFERS_MAX);
-        let bufs = &mut bufs[..count];
-        if bufs.iter().all(|buf| buf.is_empty()) {
-            return self.lock(Mode::Read).map(|_| 0);
-        }
-        self.operate(Mode::Read, |kernel, fd| kernel.readv(fd, bufs))
-    }
-
-    fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.operate(Mode::Read, |kernel, fd| kernel.peek(fd, buf))
-    }
-
-    fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        let buf = &buf[..buf.len().min(CALL_BYTES_MAX)];
-        self.operate(Mode::Write, |kernel, fd| kernel.write(fd, buf))
-    }
-
-    fn write_all(&self, mut buf: &[u8]) -> io::Result<()> {
-        let locked = self.lock(Mode::Write)?;
-        self.begin(Mode::Write)?;
-        while !buf.is_empty() {
-            let part = &buf[..buf.len().min(CALL_BYTES_MAX)];
-            let written = self.retry(Mode::Write, |kernel, fd| kernel.write(fd, part))?;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            assert!(written <= part.len(), "the kernel wrote {written} of {} bytes", part.len());
-            buf = &buf[written..];
-        }
-        drop(locked);
-        self.spend(Mode::Write);
-        Ok(())
-    }
-
-    fn writev(&self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        let bufs = &bufs[..bufs.len().min(CALL_BUFFERS_MAX)];
-        self.operate(Mode::Write, |kernel, fd| kernel.writev(fd, bufs))
-    }
-
-    fn accept(&self) -> io::Result<(Arc<dyn Descriptor>, SockAddr)> {
-        let (number, peer) = self.operate(Mode::Read, |kernel, fd| {
-            loop {
-                match kernel.accept4(fd) {
-                    // That connection is gone; the queue may hold others.
-                    Err(Errno::ECONNABORTED) => {}
-                    result => return result,
-                }
-            }
-        })?;
-        let file: Arc<dyn Descriptor> = File::new(&self.shared, number)?;
-        Ok((file, peer))
-    }
-
-    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        let _reference = self.reference()?;
-        Ok(self.kernel().shutdown(self.number, how)?)
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.shut(false)?;
-        match self.close_result.load(Relaxed).cast_signed() {
-            0 => Ok(()),
-            errno => Err(Errno(errno).into()),
-        }
-    }
-
-    fn set_deadline(&self, which: Deadlines, at: Option<u64>) -> io::Result<()> {
-        let _reference = self.reference()?;
-        let at = match at {
-            None => 0,
-            Some(at) if at <= self.kernel().clock() => -1,
-            // Saturates: a time that far ahead never comes (golang/go#14431).
-            Some(at) => i64::try_from(at).unwrap_or(i64::MAX),
-        };
-        let released = self.pd().set_deadline(self.kernel(), &*self.shared, which, at);
-        self.shared.release_from_here(released);
-        Ok(())
-    }
-
-    fn local_addr(&self) -> io::Result<SockAddr> {
-        let _reference = self.reference()?;
-        Ok(self.kernel().getsockname(self.number)?)
-    }
-
-    fn peer_addr(&self) -> io::Result<SockAddr> {
-        let _reference = self.reference()?;
-        Ok(self.kernel().getpeername(self.number)?)
-    }
-
-    fn getsockopt(&self, level: i32, name: i32) -> io::Result<i32> {
-        let _reference = self.reference()?;
-        Ok(self.kernel().getsockopt(self.number, level, name)?)
-    }
-
-    fn setsockopt(&self, level: i32, name: i32, value: i32) -> io::Result<()> {
-        let _reference = self.reference()?;
-        Ok(self.kernel().setsockopt(self.number, level, name, value)?)
-    }
-
-    fn raw_fd(&self) -> RawFd {
-        self.number
-    }
-
-    fn wait(&self, mode: Mode) -> io::Result<()> {
-        // No reset: an edge that has come and was not used is just what the caller waits for.
-        let _locked = self.lock(mode)?;
-        Ok(self.wait_for_edge(mode)?)
-    }
-
-    fn take_fd(&self) -> io::Result<OwnedFd> {
-        if !self.kernel().is_real() {
-            return self.kernel().own(self.number);
-        }
-        self.shut(true)?;
-        self.kernel().own(self.number)
     }
 }

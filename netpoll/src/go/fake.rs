@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use crate::ops::{Descriptor, RuntimeOps, Task, Wake};
-use crate::platform::SockAddr;
+use crate::platform::{Domain, SockAddr, SockType};
 use crate::trace::WaitReason;
 
 /// What becomes of the bodies of goroutines and blocking calls.
@@ -105,13 +105,25 @@ impl RuntimeOps for FakeRuntime {
     fn is_real(&self) -> bool {
         false
     }
-    fn tcp_listen(&self, _: SockAddr, _: i32) -> io::Result<Arc<dyn Descriptor>> {
+    fn listen(&self, _: SockAddr, _: i32) -> io::Result<Arc<dyn Descriptor>> {
         no_sockets()
     }
-    fn tcp_connect(&self, _: SockAddr, _: Option<u64>) -> io::Result<Arc<dyn Descriptor>> {
+    fn connect(&self, _: SockAddr, _: Option<u64>) -> io::Result<Arc<dyn Descriptor>> {
+        no_sockets()
+    }
+    fn datagram(&self, _: Domain, _: Option<SockAddr>) -> io::Result<Arc<dyn Descriptor>> {
+        no_sockets()
+    }
+    fn socketpair(&self, _: SockType) -> io::Result<(Arc<dyn Descriptor>, Arc<dyn Descriptor>)> {
+        no_sockets()
+    }
+    fn pipe(&self) -> io::Result<(Arc<dyn Descriptor>, Arc<dyn Descriptor>)> {
         no_sockets()
     }
     fn adopt(&self, _: std::os::fd::OwnedFd) -> io::Result<Arc<dyn Descriptor>> {
+        no_sockets()
+    }
+    fn watch(&self, _: std::os::fd::BorrowedFd<'_>) -> io::Result<Arc<dyn Descriptor>> {
         no_sockets()
     }
 }

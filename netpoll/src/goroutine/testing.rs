@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Commit, Current, Fiber, Stack, StackSize, suspend};
 use crate::ops::{Descriptor, RuntimeOps, Task, Wake};
-use crate::platform::SockAddr;
+use crate::platform::{Domain, SockAddr, SockType};
 use crate::trace::WaitReason;
 
 /// A runtime that is only pointed at.
@@ -44,13 +44,25 @@ impl RuntimeOps for Nobody {
     fn is_real(&self) -> bool {
         false
     }
-    fn tcp_listen(&self, _: SockAddr, _: i32) -> io::Result<Arc<dyn Descriptor>> {
+    fn listen(&self, _: SockAddr, _: i32) -> io::Result<Arc<dyn Descriptor>> {
         Err(io::Error::other(NOT_A_RUNTIME))
     }
-    fn tcp_connect(&self, _: SockAddr, _: Option<u64>) -> io::Result<Arc<dyn Descriptor>> {
+    fn connect(&self, _: SockAddr, _: Option<u64>) -> io::Result<Arc<dyn Descriptor>> {
+        Err(io::Error::other(NOT_A_RUNTIME))
+    }
+    fn datagram(&self, _: Domain, _: Option<SockAddr>) -> io::Result<Arc<dyn Descriptor>> {
+        Err(io::Error::other(NOT_A_RUNTIME))
+    }
+    fn socketpair(&self, _: SockType) -> io::Result<(Arc<dyn Descriptor>, Arc<dyn Descriptor>)> {
+        Err(io::Error::other(NOT_A_RUNTIME))
+    }
+    fn pipe(&self) -> io::Result<(Arc<dyn Descriptor>, Arc<dyn Descriptor>)> {
         Err(io::Error::other(NOT_A_RUNTIME))
     }
     fn adopt(&self, _: std::os::fd::OwnedFd) -> io::Result<Arc<dyn Descriptor>> {
+        Err(io::Error::other(NOT_A_RUNTIME))
+    }
+    fn watch(&self, _: std::os::fd::BorrowedFd<'_>) -> io::Result<Arc<dyn Descriptor>> {
         Err(io::Error::other(NOT_A_RUNTIME))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::vec;
+use std::{array, iter, option, slice, vec};
 
 use crate::go::blocking;
 use crate::waiter::current_runtime;
@@ -13,51 +13,43 @@ use crate::waiter::current_runtime;
 /// resolver, on the blocking pool while the calling goroutine is parked. A simulated world has no name
 /// server: it knows `localhost` only.
 pub trait ToSocketAddrs {
+    /// What the addresses are taken out of.
+    type Iter: Iterator<Item = SocketAddr>;
+
     /// The addresses, in the order in which they should be tried.
     ///
     /// # Errors
     /// When the text is not an address, or its name cannot be resolved.
-    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>>;
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 }
 
-impl ToSocketAddrs for SocketAddr {
-    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
-        Ok(one(*self))
-    }
-}
+/// What is one address as it is: nothing is allocated on the way to a `send_to`. Not one implementation
+/// for all that is `Into<SocketAddr>`: it could overlap with those of names.
+macro_rules! one {
+    ($($addr:ty),*) => {$(
+        impl ToSocketAddrs for $addr {
+            type Iter = option::IntoIter<SocketAddr>;
 
-impl ToSocketAddrs for SocketAddrV4 {
-    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
-        Ok(one(*self))
-    }
-}
-
-impl ToSocketAddrs for SocketAddrV6 {
-    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
-        Ok(one(*self))
-    }
-}
-
-/// Not one implementation for all that is `Into<IpAddr>`: it could overlap with that of names.
-macro_rules! from_ip {
-    ($($ip:ty),*) => {$(
-        impl ToSocketAddrs for ($ip, u16) {
-            fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
-                Ok(one(*self))
+            fn to_socket_addrs(&self) -> io::Result<option::IntoIter<SocketAddr>> {
+                Ok(Some(SocketAddr::from(*self)).into_iter())
             }
         }
     )*};
 }
 
-from_ip!(IpAddr, Ipv4Addr, Ipv6Addr);
+one!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
 
 impl ToSocketAddrs for (&str, u16) {
+    type Iter = vec::IntoIter<SocketAddr>;
+
     fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
         resolve(self.0, self.1)
     }
 }
 
 impl ToSocketAddrs for (String, u16) {
+    type Iter = vec::IntoIter<SocketAddr>;
+
     fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
         resolve(&self.0, self.1)
     }
@@ -65,6 +57,8 @@ impl ToSocketAddrs for (String, u16) {
 
 /// `address:port` or `name:port`.
 impl ToSocketAddrs for str {
+    type Iter = vec::IntoIter<SocketAddr>;
+
     fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
         if let Ok(addr) = self.parse::<SocketAddr>() {
             return Ok(one(addr));
@@ -80,26 +74,33 @@ impl ToSocketAddrs for str {
 }
 
 impl ToSocketAddrs for String {
+    type Iter = vec::IntoIter<SocketAddr>;
+
     fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
         (**self).to_socket_addrs()
     }
 }
 
-impl ToSocketAddrs for [SocketAddr] {
-    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
-        let addrs = self.to_vec(); // the iterator may outlive the slice
-        Ok(addrs.into_iter())
+impl<'a> ToSocketAddrs for &'a [SocketAddr] {
+    type Iter = iter::Copied<slice::Iter<'a, SocketAddr>>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        Ok(self.iter().copied())
     }
 }
 
 impl<const N: usize> ToSocketAddrs for [SocketAddr; N] {
-    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
-        self[..].to_socket_addrs()
+    type Iter = array::IntoIter<SocketAddr, N>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        Ok((*self).into_iter())
     }
 }
 
 impl<A: ToSocketAddrs + ?Sized> ToSocketAddrs for &A {
-    fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+    type Iter = A::Iter;
+
+    fn to_socket_addrs(&self) -> io::Result<A::Iter> {
         (**self).to_socket_addrs()
     }
 }

@@ -2,106 +2,73 @@
 
 use std::io;
 use std::net;
+use std::os::fd::OwnedFd;
+use std::os::unix::net as unix;
 use std::sync::Arc;
 
-use super::listener::TcpListener;
-use super::stream::TcpStream;
-use crate::ops::RuntimeOps;
+use super::{
+    PipeReader, PipeWriter, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener,
+    UnixStream,
+};
+use crate::ops::Descriptor;
 use crate::waiter::current_runtime;
 
-impl TcpStream {
-    /// Takes over a connection of `std`, in the runtime of the caller. It becomes non-blocking, and so
-    /// do its clones.
-    ///
-    /// # Errors
-    /// Outside of a runtime, under a simulated kernel, or when it cannot be registered with the poller.
-    /// The connection is closed then.
-    pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
-        let runtime = real_runtime()?;
-        stream.set_nonblocking(true)?;
-        Ok(TcpStream::new(runtime.adopt(stream.into())?))
-    }
+/// A type and its counterpart: `std_type!(TcpStream, net::TcpStream, "connection")`.
+macro_rules! std_type {
+    ($type:ident, $std:ty, $what:literal) => {
+        impl $type {
+            #[doc = concat!("Takes over a ", $what, " of `std`, in the runtime of the caller. It becomes")]
+            /// non-blocking, and so do its clones.
+            ///
+            /// # Errors
+            /// Outside of a runtime, under a simulated kernel, or when it cannot be registered with the
+            /// poller. It is closed then.
+            pub fn from_std(theirs: $std) -> io::Result<$type> {
+                take_over(theirs.into()).map($type::new)
+            }
 
-    /// Gives the connection to `std`, in blocking mode. All handles are closed by it; operations that
-    /// are going on are waited for.
-    ///
-    /// # Errors
-    /// The closed error; under a simulated kernel.
-    pub fn into_std(self) -> io::Result<net::TcpStream> {
-        let stream = net::TcpStream::from(self.descriptor().take_fd()?);
-        stream.set_nonblocking(false)?;
-        Ok(stream)
-    }
+            #[doc = concat!("Gives the ", $what, " to `std`, in blocking mode. All handles are closed by")]
+            /// it; operations that are going on are ended as by a close, and waited for.
+            ///
+            /// # Errors
+            /// The closed error; under a simulated kernel.
+            pub fn into_std(self) -> io::Result<$std> {
+                Ok(self.descriptor().take_fd()?.into())
+            }
+        }
+
+        #[doc = concat!("As [`", stringify!($type), "::from_std`].")]
+        impl TryFrom<$std> for $type {
+            type Error = io::Error;
+
+            fn try_from(theirs: $std) -> io::Result<$type> {
+                $type::from_std(theirs)
+            }
+        }
+
+        #[doc = concat!("As [`", stringify!($type), "::into_std`].")]
+        impl TryFrom<$type> for $std {
+            type Error = io::Error;
+
+            fn try_from(ours: $type) -> io::Result<$std> {
+                ours.into_std()
+            }
+        }
+    };
 }
 
-impl TcpListener {
-    /// Takes over a listening socket of `std`, in the runtime of the caller. It becomes non-blocking,
-    /// and so do its clones.
-    ///
-    /// # Errors
-    /// As [`TcpStream::from_std`].
-    pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
-        let runtime = real_runtime()?;
-        listener.set_nonblocking(true)?;
-        Ok(TcpListener::new(runtime.adopt(listener.into())?))
-    }
+std_type!(TcpStream, net::TcpStream, "connection");
+std_type!(TcpListener, net::TcpListener, "listening socket");
+std_type!(UdpSocket, net::UdpSocket, "socket");
+std_type!(UnixStream, unix::UnixStream, "connection");
+std_type!(UnixListener, unix::UnixListener, "listening socket");
+std_type!(UnixDatagram, unix::UnixDatagram, "socket");
+std_type!(PipeReader, io::PipeReader, "pipe's end");
+std_type!(PipeWriter, io::PipeWriter, "pipe's end");
 
-    /// Gives the socket to `std`, in blocking mode. All handles are closed by it; operations that are
-    /// going on are waited for.
-    ///
-    /// # Errors
-    /// The closed error; under a simulated kernel.
-    pub fn into_std(self) -> io::Result<net::TcpListener> {
-        let listener = net::TcpListener::from(self.descriptor().take_fd()?);
-        listener.set_nonblocking(false)?;
-        Ok(listener)
-    }
-}
-
-/// As [`TcpStream::from_std`].
-impl TryFrom<net::TcpStream> for TcpStream {
-    type Error = io::Error;
-
-    fn try_from(stream: net::TcpStream) -> io::Result<TcpStream> {
-        TcpStream::from_std(stream)
-    }
-}
-
-/// As [`TcpListener::from_std`].
-impl TryFrom<net::TcpListener> for TcpListener {
-    type Error = io::Error;
-
-    fn try_from(listener: net::TcpListener) -> io::Result<TcpListener> {
-        TcpListener::from_std(listener)
-    }
-}
-
-/// As [`TcpStream::into_std`].
-impl TryFrom<TcpStream> for net::TcpStream {
-    type Error = io::Error;
-
-    fn try_from(stream: TcpStream) -> io::Result<net::TcpStream> {
-        stream.into_std()
-    }
-}
-
-/// As [`TcpListener::into_std`].
-impl TryFrom<TcpListener> for net::TcpListener {
-    type Error = io::Error;
-
-    fn try_from(listener: TcpListener) -> io::Result<net::TcpListener> {
-        listener.into_std()
-    }
-}
-
-/// The caller's runtime, if its descriptors are the operating system's.
-fn real_runtime() -> io::Result<Arc<dyn RuntimeOps>> {
-    let runtime = current_runtime()?;
-    if runtime.is_real() {
-        return Ok(runtime);
-    }
-    let text = "a simulated kernel cannot take a descriptor of the operating system";
-    Err(io::Error::new(io::ErrorKind::Unsupported, text))
+/// Makes a descriptor of the operating system one of the caller's runtime.
+fn take_over(theirs: OwnedFd) -> io::Result<Arc<dyn Descriptor>> {
+    current_runtime()?.adopt(theirs)
 }
 
 #[cfg(test)]

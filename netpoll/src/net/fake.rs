@@ -90,6 +90,15 @@ impl Descriptor for FakeDescriptor {
     fn writev(&self, _: &[IoSlice<'_>]) -> io::Result<usize> {
         unscripted()
     }
+    fn recv_from(&self, _: &mut [u8], _: bool) -> io::Result<(usize, Option<SockAddr>)> {
+        unscripted()
+    }
+    fn send_to(&self, _: &[u8], _: &SockAddr) -> io::Result<usize> {
+        unscripted()
+    }
+    fn connect(&self, _: &SockAddr) -> io::Result<()> {
+        unscripted()
+    }
     fn accept(&self) -> io::Result<(Arc<dyn Descriptor>, SockAddr)> {
         match self.accepts.lock().unwrap().pop_front() {
             Some(Ok(())) => {
@@ -131,6 +140,9 @@ impl Descriptor for FakeDescriptor {
     }
     fn wait(&self, _: Mode) -> io::Result<()> {
         Ok(())
+    }
+    fn attempt(&self, _: Mode, _: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        unscripted()
     }
     fn take_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
         unscripted()

@@ -1,27 +1,29 @@
 //! A TCP socket that listens.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
 
 use super::addr::{ToSocketAddrs, try_each};
-use super::stream::{TcpStream, inet, set_ttl, take_error, ttl};
-use crate::ops::{Deadlines, Descriptor};
+use super::handle::{Handle, handle};
+use super::options::{inet, set_ttl, take_error, ttl};
+use super::serve;
+use super::stream::TcpStream;
+use crate::ops::Deadlines;
 use crate::time::Instant;
 use crate::waiter::current_runtime;
 
 /// How many connections may wait to be accepted. The kernel lowers it to its own limit
 /// (`net.core.somaxconn`), so this asks for as many as there may be.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// A listening TCP socket in the shape of [`std::net::TcpListener`]: `accept` parks the calling
 /// goroutine.
 ///
 /// Several goroutines may accept at a time; connections go to one of them each. Dropping the last
 /// handle closes the socket.
-pub struct TcpListener(Arc<dyn Descriptor>);
+pub struct TcpListener(Handle);
+
+handle!(TcpListener, "socket");
 
 impl TcpListener {
     /// Listens on the first of `addrs` that can be bound. Port 0 takes a free one.
@@ -30,12 +32,7 @@ impl TcpListener {
     /// That of the last address tried; outside of a runtime.
     pub fn bind(addrs: impl ToSocketAddrs) -> io::Result<TcpListener> {
         let runtime = current_runtime()?;
-        try_each(addrs, |addr| runtime.tcp_listen(addr.into(), BACKLOG).map(TcpListener))
-    }
-
-    /// The listener of a descriptor.
-    pub(crate) fn new(descriptor: Arc<dyn Descriptor>) -> TcpListener {
-        TcpListener(descriptor)
+        try_each(addrs, |addr| runtime.listen(addr.into(), BACKLOG).map(TcpListener::new))
     }
 
     /// Takes the next connection, waiting for one.
@@ -45,8 +42,35 @@ impl TcpListener {
     /// listener is closed; what `accept(2)` returned. When descriptors or memory are short, see
     /// [`accept_retrying`](TcpListener::accept_retrying).
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (descriptor, peer) = self.0.accept()?;
+        let (descriptor, peer) = self.descriptor().accept()?;
         Ok((TcpStream::new(descriptor), inet(peer)?))
+    }
+
+    /// As [`accept`](TcpListener::accept), but when descriptors or memory are short (`EMFILE`, `ENFILE`,
+    /// `ENOBUFS`, `ENOMEM`) it says so on standard error, sleeps and tries again: 5 ms at first, doubling
+    /// to 1 s.
+    ///
+    /// # Errors
+    /// Those of `accept` that do not pass by themselves.
+    pub fn accept_retrying(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        serve::accept_retrying(|| self.accept())
+    }
+
+    /// Accepts until the listener is closed and runs `handler` for each connection in a goroutine of its
+    /// own, in the listener's runtime.
+    ///
+    /// Shortages are waited out as in [`accept_retrying`](TcpListener::accept_retrying). A connection for
+    /// which no goroutine can be started is closed, and counts as one. A handler that panics ends its
+    /// own connection only.
+    ///
+    /// # Errors
+    /// Those of `accept` that do not pass by themselves. A closed listener is a success.
+    pub fn serve<F>(&self, handler: F) -> io::Result<()>
+    where
+        F: Fn(TcpStream, SocketAddr) + Send + Sync + 'static,
+    {
+        let runtime = self.descriptor().runtime();
+        serve::serve(&*runtime, || self.accept(), SocketAddr::to_string, handler)
     }
 
     /// The connections that come, one after the other, without end.
@@ -59,25 +83,7 @@ impl TcpListener {
     /// # Errors
     /// The closed error.
     pub fn set_deadline(&self, at: Option<Instant>) -> io::Result<()> {
-        let at = at.map(Instant::as_nanos);
-        self.0.set_deadline(Deadlines::Read, at)
-    }
-
-    /// Another handle to the same socket.
-    ///
-    /// # Errors
-    /// None; the signature is that of `std`.
-    pub fn try_clone(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener(Arc::clone(&self.0)))
-    }
-
-    /// Closes the socket for all handles: whoever waits in `accept` gets an error for which
-    /// [`is_closed`](super::is_closed) is true. Returns when the descriptor's number is free.
-    ///
-    /// # Errors
-    /// The closed error when it was closed before.
-    pub fn close(&self) -> io::Result<()> {
-        self.0.close()
+        self.handle().set_deadline(Deadlines::Read, at)
     }
 
     /// The address that it listens on.
@@ -85,7 +91,7 @@ impl TcpListener {
     /// # Errors
     /// As `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        inet(self.0.local_addr()?)
+        inet(self.descriptor().local_addr()?)
     }
 
     /// The time to live of packets sent (`IP_TTL`).
@@ -93,7 +99,7 @@ impl TcpListener {
     /// # Errors
     /// As `getsockopt(2)`.
     pub fn ttl(&self) -> io::Result<u32> {
-        ttl(&*self.0)
+        ttl(self.descriptor())
     }
 
     /// Sets the time to live of packets sent (`IP_TTL`).
@@ -101,7 +107,7 @@ impl TcpListener {
     /// # Errors
     /// As `setsockopt(2)`.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        set_ttl(&*self.0, ttl)
+        set_ttl(self.descriptor(), ttl)
     }
 
     /// Takes the pending error of the socket (`SO_ERROR`).
@@ -109,31 +115,13 @@ impl TcpListener {
     /// # Errors
     /// As `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        take_error(&*self.0)
-    }
-
-    pub(super) fn descriptor(&self) -> &dyn Descriptor {
-        &*self.0
-    }
-}
-
-/// As for [`TcpStream`], there is no `AsFd`.
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.raw_fd()
-    }
-}
-
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fd = self.as_raw_fd();
-        f.debug_struct("TcpListener").field("fd", &fd).finish()
+        take_error(self.descriptor())
     }
 }
 
 /// The connections of a listener: see [`TcpListener::incoming`].
 #[derive(Debug)]
-pub struct Incoming<'a>(&'a TcpListener);
+pub struct Incoming<'a, L = TcpListener>(pub(super) &'a L);
 
 impl Iterator for Incoming<'_> {
     type Item = io::Result<TcpStream>;

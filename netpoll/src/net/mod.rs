@@ -3,6 +3,12 @@
 //! | file | what it is |
 //! |---|---|
 //! | `stream.rs`, `listener.rs` | [`TcpStream`], [`TcpListener`] |
+//! | `udp.rs` | [`UdpSocket`] |
+//! | `unix/` | [`UnixStream`], [`UnixListener`], [`UnixDatagram`] |
+//! | `pipe.rs` | [`pipe()`] and its ends |
+//! | `pollable.rs` | [`Pollable`]: any other file that can be polled |
+//! | `handle.rs` | what all of them are made of, and what they have in common |
+//! | `options.rs` | socket options |
 //! | `serve.rs` | accept loops that survive a shortage: [`TcpListener::serve`] |
 //! | `timeouts.rs` | `std`'s timeouts over absolute deadlines |
 //! | `addr.rs` | [`ToSocketAddrs`]: names are resolved on the blocking pool |
@@ -27,10 +33,16 @@
 mod addr;
 mod convert;
 mod error;
+mod handle;
 mod listener;
+mod options;
+mod pipe;
+mod pollable;
 mod serve;
 mod stream;
 mod timeouts;
+mod udp;
+mod unix;
 
 #[cfg(test)]
 mod fake;
@@ -41,4 +53,8 @@ pub use addr::ToSocketAddrs;
 pub use error::is_closed;
 pub(crate) use error::{closed_error, not_pollable_error, timeout_error};
 pub use listener::{Incoming, TcpListener};
+pub use pipe::{PipeReader, PipeWriter, pipe};
+pub use pollable::Pollable;
 pub use stream::TcpStream;
+pub use udp::UdpSocket;
+pub use unix::{UnixDatagram, UnixListener, UnixStream};

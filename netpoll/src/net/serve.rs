@@ -5,14 +5,12 @@
 //! from [`DELAY_MIN`] to [`DELAY_MAX`], and says so: Go's `net/http` does the same.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::is_closed;
-use super::listener::TcpListener;
-use super::stream::TcpStream;
 use crate::go::GoBuilder;
+use crate::ops::RuntimeOps;
 use crate::platform::Errno;
 use crate::time::sleep;
 
@@ -21,57 +19,49 @@ const DELAY_MIN: Duration = Duration::from_millis(5);
 /// No wait is longer.
 const DELAY_MAX: Duration = Duration::from_secs(1);
 
-impl TcpListener {
-    /// As [`accept`](TcpListener::accept), but when descriptors or memory are short (`EMFILE`, `ENFILE`,
-    /// `ENOBUFS`, `ENOMEM`) it says so on standard error, sleeps and tries again: 5 ms at first, doubling
-    /// to 1 s.
-    ///
-    /// # Errors
-    /// Those of `accept` that do not pass by themselves.
-    pub fn accept_retrying(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.accept_with(&mut Backoff::new())
-    }
+/// See [`TcpListener::accept_retrying`](super::TcpListener::accept_retrying).
+pub(super) fn accept_retrying<T>(accept: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    accept_with(accept, &mut Backoff::new())
+}
 
-    /// Accepts until the listener is closed and runs `handler` for each connection in a goroutine of its
-    /// own, in the listener's runtime.
-    ///
-    /// Shortages are waited out as in [`accept_retrying`](TcpListener::accept_retrying). A connection for
-    /// which no goroutine can be started is closed, and counts as one. A handler that panics ends its
-    /// own connection only.
-    ///
-    /// # Errors
-    /// Those of `accept` that do not pass by themselves. A closed listener is a success.
-    pub fn serve<F>(&self, handler: F) -> io::Result<()>
-    where
-        F: Fn(TcpStream, SocketAddr) + Send + Sync + 'static,
-    {
-        let handler = Arc::new(handler);
-        let runtime = self.descriptor().runtime();
-        let mut backoff = Backoff::new();
-        loop {
-            let (stream, peer) = match self.accept_with(&mut backoff) {
-                Ok(accepted) => accepted,
-                Err(error) if is_closed(&error) => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            let handler = Arc::clone(&handler);
-            let name = format!("conn {peer}");
-            let started =
-                GoBuilder::new().name(name).spawn_on(&*runtime, move || handler(stream, peer));
-            match started {
-                Ok(_detached) => backoff.reset(),
-                // The stream has gone with the closure.
-                Err(error) => backoff.wait(&format!("no goroutine for {peer}: {error}")),
-            }
+/// See [`TcpListener::serve`](super::TcpListener::serve). `name` says who a peer is.
+pub(super) fn serve<S, A>(
+    runtime: &dyn RuntimeOps,
+    mut accept: impl FnMut() -> io::Result<(S, A)>,
+    name: impl Fn(&A) -> String,
+    handler: impl Fn(S, A) + Send + Sync + 'static,
+) -> io::Result<()>
+where
+    S: Send + 'static,
+    A: Send + 'static,
+{
+    let handler = Arc::new(handler);
+    let mut backoff = Backoff::new();
+    loop {
+        let (stream, peer) = match accept_with(&mut accept, &mut backoff) {
+            Ok(accepted) => accepted,
+            Err(error) if is_closed(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let handler = Arc::clone(&handler);
+        let peer_name = name(&peer);
+        let goroutine = GoBuilder::new().name(format!("conn {peer_name}"));
+        match goroutine.spawn_on(runtime, move || handler(stream, peer)) {
+            Ok(_detached) => backoff.reset(),
+            // The stream has gone with the closure.
+            Err(error) => backoff.wait(&format!("no goroutine for {peer_name}: {error}")),
         }
     }
+}
 
-    fn accept_with(&self, backoff: &mut Backoff) -> io::Result<(TcpStream, SocketAddr)> {
-        loop {
-            match self.accept() {
-                Err(error) if passes_by_itself(&error) => backoff.wait(&error.to_string()),
-                result => return result,
-            }
+fn accept_with<T>(
+    mut accept: impl FnMut() -> io::Result<T>,
+    backoff: &mut Backoff,
+) -> io::Result<T> {
+    loop {
+        match accept() {
+            Err(error) if passes_by_itself(&error) => backoff.wait(&error.to_string()),
+            result => return result,
         }
     }
 }
@@ -115,6 +105,7 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
+    use super::super::TcpListener;
     use super::super::fake::FakeDescriptor;
     use super::*;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

@@ -209,6 +209,9 @@ pub trait Kernel: Debug + Send + Sync + 'static {
     fn writev(&self, fd: RawFd, bufs: &[io::IoSlice<'_>]) -> Result<usize, Errno>;
     /// `sendto` with `MSG_NOSIGNAL`; without an address to the peer that the socket is connected to.
     fn sendto(&self, fd: RawFd, buf: &[u8], addr: Option<&SockAddr>) -> Result<usize, Errno>;
+    /// `poll` of one file, which does not wait: those of `events` that hold now, in the bits of `epoll`,
+    /// and `EPOLLERR` and `EPOLLHUP` unasked.
+    fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno>;
     /// `close`. The number is free afterwards whatever the result, so it is never retried.
     fn close(&self, fd: RawFd) -> Result<(), Errno>;
 
@@ -250,10 +253,11 @@ pub trait Kernel: Debug + Send + Sync + 'static {
         false
     }
 
-    /// Makes an open descriptor that the caller gives up into one that `std` understands.
+    /// Makes an open descriptor that the caller gives up into one that `std` understands, which is a
+    /// blocking one.
     ///
     /// # Errors
-    /// `Unsupported` on a kernel that is not real.
+    /// `Unsupported` on a kernel that is not real; it is closed when it cannot be made blocking.
     fn own(&self, fd: RawFd) -> io::Result<OwnedFd> {
         let _ = fd;
         Err(io::Error::new(

@@ -36,7 +36,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::deadline::{DeadlineTimers, Inner};
-use super::info::{Info, LIFE_MAX, PollError};
+use super::info::{FileKind, Info, LIFE_MAX, PollError};
 use super::slot::{Change, Enter, Slot};
 use crate::backend::Readiness;
 use crate::platform::{Atomic, Kernel, Lock, Platform, RawFd};
@@ -152,7 +152,7 @@ impl<P: Platform> PollDesc<P> {
     ///
     /// # Panics
     /// S14: when a waiter of the previous life is still in a slot.
-    pub fn open(&self, fd: RawFd) {
+    pub fn open(&self, fd: RawFd, kind: FileKind) {
         let mut inner = self.inner.lock();
         // Life 0 is never given out: it is the tag of events that carry none.
         let life = self.life.load(Relaxed).max(1);
@@ -169,7 +169,7 @@ impl<P: Platform> PollDesc<P> {
             deadline.at = 0;
             deadline.generation += 1;
         }
-        self.info.publish_new_life(inner.snapshot(life));
+        self.info.publish_new_life(inner.snapshot(life).of(kind));
     }
 
     /// Tears the life down: releases both waiters for good and stops the timers. Exactly once a life.
@@ -288,6 +288,11 @@ impl<P: Platform> PollDesc<P> {
         self.info.load().check(mode)
     }
 
+    /// Whether an event of this life told of an end, an error or urgent data.
+    pub fn is_unsure(&self) -> bool {
+        self.info.load().is_unsure()
+    }
+
     /// Starts a read of a stream, as [`reset`](PollDesc::reset) does, or says that the system call can be
     /// spared: when the last one was short, the stream has nothing left (epoll(7)), and the slot keeps
     /// every edge since, because nothing has reset it. This is that call's `EAGAIN`, one operation
@@ -306,7 +311,7 @@ impl<P: Platform> PollDesc<P> {
         kernel: &P::Kernel,
         last_was_short: bool,
     ) -> Result<StartRead, PollError> {
-        if last_was_short && !self.info.load().is_unsure() {
+        if last_was_short && !self.is_unsure() {
             return Ok(StartRead::Wait);
         }
         self.reset(kernel, Mode::Read)?;

@@ -8,12 +8,17 @@
 //! | 2 | the read deadline has passed | `publish` |
 //! | 3 | the write deadline has passed | `publish` |
 //! | 4 | unsure: an event told of an end, an error or urgent data | `note_event` |
+//! | 5 | socket: its system calls tell of its errors, so bit 1 stays clear | `publish_new_life` |
 //! | 12..32 | the life number of the descriptor | `publish` |
 //!
-//! Everything but bits 1 and 4 is a copy of what the lock guards (S12). Those two live only here, and
-//! are refused when the event's life is not the word's (S9): an error harvested before a close must not
+//! Everything but bits 1, 4 and 5 is a copy of what the lock guards (S12). Those live only here. What
+//! events say is refused when the event's life is not the word's (S9): an error harvested before a close must not
 //! poison the next file in the same object (golang/go#59545). Bit 1 follows the last event; bit 4 stays
 //! for the life.
+//!
+//! Bit 1 is for devices whose `read` says `EAGAIN` for ever while they report an error (golang/go#30624).
+//! Of a socket it would be a mistake: an error that a datagram has met, `ECONNREFUSED` for one, is
+//! reported by one system call, possibly a writer's, and then it is over; a reader has to wait on.
 //!
 //! # Ordering
 //!
@@ -32,8 +37,9 @@ const EVENT_ERROR: u32 = 1 << 1;
 const READ_EXPIRED: u32 = 1 << 2;
 const WRITE_EXPIRED: u32 = 1 << 3;
 const UNSURE: u32 = 1 << 4;
-/// The bits that events write and `publish` keeps.
-const OF_EVENTS: u32 = EVENT_ERROR | UNSURE;
+const SOCKET: u32 = 1 << 5;
+/// The bits that `publish` keeps.
+const KEPT: u32 = EVENT_ERROR | UNSURE | SOCKET;
 const LIFE_SHIFT: u32 = 12;
 /// Width of a life number, here and in the user data of kernel events.
 pub const LIFE_BITS: u32 = 20;
@@ -42,9 +48,18 @@ pub const LIFE_MAX: u32 = (1 << LIFE_BITS) - 1;
 
 const _: () = assert!(LIFE_SHIFT + LIFE_BITS == 32, "the life number fills the word");
 const _: () = assert!(
-    (CLOSING | OF_EVENTS | READ_EXPIRED | WRITE_EXPIRED) & (LIFE_MAX << LIFE_SHIFT) == 0,
+    (CLOSING | KEPT | READ_EXPIRED | WRITE_EXPIRED) & (LIFE_MAX << LIFE_SHIFT) == 0,
     "no flag is part of the life number"
 );
+
+/// What a file is, as far as its events differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A socket: an event that tells of nothing but an error means that a system call is worth trying.
+    Socket,
+    /// Anything else: such an event means that the file cannot be waited for.
+    Other,
+}
 
 /// Why an operation on a descriptor cannot wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +108,17 @@ impl Snapshot {
         self.0 & bit != 0
     }
 
-    /// This word with the events' bits of another one.
-    fn with_events_of(self, other: Snapshot) -> Snapshot {
-        Snapshot(self.0 & !OF_EVENTS | other.0 & OF_EVENTS)
+    /// This word for a file of this kind.
+    pub(super) fn of(self, kind: FileKind) -> Snapshot {
+        match kind {
+            FileKind::Socket => Snapshot(self.0 | SOCKET),
+            FileKind::Other => self,
+        }
+    }
+
+    /// This word with what the other one has and the lock does not guard.
+    fn keeping(self, other: Snapshot) -> Snapshot {
+        Snapshot(self.0 & !KEPT | other.0 & KEPT)
     }
 
     /// Whether an event of this life told of an end, an error or urgent data.
@@ -132,6 +155,7 @@ impl fmt::Debug for Snapshot {
             (CLOSING, "closing"),
             (EVENT_ERROR, "event error"),
             (UNSURE, "unsure"),
+            (SOCKET, "socket"),
             (READ_EXPIRED, "read expired"),
             (WRITE_EXPIRED, "write expired"),
         ];
@@ -160,12 +184,12 @@ impl<P: Primitives> Info<P> {
         Snapshot(self.word.load(Relaxed))
     }
 
-    /// Writes everything but the event error, which is kept. The caller holds the descriptor's lock.
+    /// Writes what the lock guards and keeps the rest. The caller holds the descriptor's lock.
     pub(crate) fn publish(&self, facts: Snapshot) {
-        self.update(|old| Some(facts.with_events_of(old)));
+        self.update(|old| Some(facts.keeping(old)));
     }
 
-    /// Writes everything and forgets the event error: a new life begins.
+    /// Writes everything and forgets what events have said: a new life begins.
     pub(crate) fn publish_new_life(&self, facts: Snapshot) {
         self.update(|_| Some(facts));
     }
@@ -173,7 +197,7 @@ impl<P: Primitives> Info<P> {
     /// Records what an event of `life` said. Refused when the word is of another life (S9).
     pub(crate) fn note_event(&self, life: u32, error: bool, unsure: bool) {
         self.update(|old| {
-            let error = if error { EVENT_ERROR } else { 0 };
+            let error = if error && !old.is(SOCKET) { EVENT_ERROR } else { 0 };
             let unsure = if unsure { UNSURE } else { 0 };
             let next = old.0 & !EVENT_ERROR | error | unsure;
             (old.life() == life && next != old.0).then_some(Snapshot(next))
@@ -229,6 +253,23 @@ mod tests {
         info.note_event(7, false, false);
         assert_eq!(info.load().check(Mode::Read), Ok(()), "an event error is not sticky");
         assert!(info.load().is_unsure(), "but a life that may have ended stays so");
+    }
+
+    #[test]
+    fn an_event_error_refuses_nobody_on_a_socket() {
+        let info = Info::<Os>::new();
+        info.publish_new_life(Snapshot::new(7, false, false, false).of(FileKind::Socket));
+        info.publish(Snapshot::new(7, false, false, true));
+        info.note_event(7, true, true);
+        assert_eq!(info.load().check(Mode::Read), Ok(()));
+        assert!(info.load().is_unsure());
+        info.publish_new_life(Snapshot::new(8, false, false, false));
+        info.note_event(8, true, true);
+        assert_eq!(
+            info.load().check(Mode::Read),
+            Err(PollError::NotPollable),
+            "no socket any more"
+        );
     }
 
     #[test]

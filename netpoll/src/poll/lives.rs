@@ -5,7 +5,7 @@
 //! event's all-ones value lies outside it (S31; golang/go#72900 compared half of it).
 
 use super::desc::PollDesc;
-use super::info::LIFE_BITS;
+use super::info::{FileKind, LIFE_BITS};
 use crate::platform::{Lock, Platform, RawFd};
 use crate::table::Table;
 
@@ -55,9 +55,9 @@ impl<P: Platform> Lives<P> {
     }
 
     /// Begins a life for `fd` and returns the descriptor's index.
-    pub fn open(&self, fd: RawFd) -> u32 {
+    pub fn open(&self, fd: RawFd, kind: FileKind) -> u32 {
         let index = self.allocate();
-        self.get(index).open(fd);
+        self.get(index).open(fd, kind);
         index
     }
 

@@ -17,5 +17,5 @@ pub mod slot;
 
 pub use deadline::{DeadlineJob, DeadlineTimers};
 pub use desc::{PollDesc, Released};
-pub use info::PollError;
+pub use info::{FileKind, PollError};
 pub use netpoll::{Delay, Netpoll};

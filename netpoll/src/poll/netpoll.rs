@@ -35,6 +35,7 @@
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::desc::Released;
+use super::info::FileKind;
 use super::lives::{self, Lives};
 use crate::backend::Epoll;
 use crate::platform::{Atomic, Errno, Kernel, Platform, RawFd};
@@ -115,8 +116,8 @@ impl<P: Platform> Netpoll<P> {
     ///
     /// # Errors
     /// What the kernel says; nothing of the life is left then (S34).
-    pub fn open(&self, kernel: &P::Kernel, fd: RawFd) -> Result<u32, Errno> {
-        let index = self.lives.open(fd);
+    pub fn open(&self, kernel: &P::Kernel, fd: RawFd, kind: FileKind) -> Result<u32, Errno> {
+        let index = self.lives.open(fd, kind);
         let pd = self.lives.get(index);
         if let Err(errno) = self.backend.open(kernel, fd, lives::encode(index, pd.life())) {
             pd.abandon();

@@ -1,7 +1,7 @@
 //! The late-bound side of the runtime: what the face asks of it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::g::NOWHERE;
@@ -11,7 +11,7 @@ use super::timers::Job;
 use crate::fd::setup;
 use crate::goroutine::Commit;
 use crate::ops::{Descriptor, RuntimeOps, Task, Wake};
-use crate::platform::{Kernel, Platform, SockAddr};
+use crate::platform::{Domain, Kernel, Platform, SockAddr, SockType};
 use crate::poll::DeadlineTimers;
 use crate::trace::{Event, WaitReason};
 
@@ -87,19 +87,31 @@ impl<P: Platform> RuntimeOps for Shared<P> {
         self.kernel.is_real()
     }
 
-    fn tcp_listen(&self, addr: SockAddr, backlog: i32) -> io::Result<Arc<dyn Descriptor>> {
-        setup::tcp_listen(&self.arc(), addr, backlog)
+    fn listen(&self, addr: SockAddr, backlog: i32) -> io::Result<Arc<dyn Descriptor>> {
+        setup::listen(&self.arc(), addr, backlog)
     }
 
-    fn tcp_connect(
-        &self,
-        addr: SockAddr,
-        deadline: Option<u64>,
-    ) -> io::Result<Arc<dyn Descriptor>> {
-        setup::tcp_connect(&self.arc(), addr, deadline)
+    fn connect(&self, addr: SockAddr, deadline: Option<u64>) -> io::Result<Arc<dyn Descriptor>> {
+        setup::connect(&self.arc(), addr, deadline)
+    }
+
+    fn datagram(&self, domain: Domain, addr: Option<SockAddr>) -> io::Result<Arc<dyn Descriptor>> {
+        setup::datagram(&self.arc(), domain, addr)
+    }
+
+    fn socketpair(&self, kind: SockType) -> io::Result<(Arc<dyn Descriptor>, Arc<dyn Descriptor>)> {
+        setup::socketpair(&self.arc(), kind)
+    }
+
+    fn pipe(&self) -> io::Result<(Arc<dyn Descriptor>, Arc<dyn Descriptor>)> {
+        setup::pipe(&self.arc())
     }
 
     fn adopt(&self, fd: OwnedFd) -> io::Result<Arc<dyn Descriptor>> {
         setup::adopt(&self.arc(), fd)
+    }
+
+    fn watch(&self, fd: BorrowedFd<'_>) -> io::Result<Arc<dyn Descriptor>> {
+        setup::watch(&self.arc(), fd)
     }
 }

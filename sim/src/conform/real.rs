@@ -296,6 +296,13 @@ impl Kernel for RealKernel {
         // SAFETY: the pointers and lengths are those of the slice and of a local structure.
         check_len(unsafe { libc::sendto(fd, from, count, flags, to, len) })
     }
+    fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno> {
+        let mut raw = libc::pollfd { fd, events: events as i16, revents: 0 };
+        // SAFETY: the pointer is to one local structure.
+        check(unsafe { libc::poll(&raw mut raw, 1, 0) })?;
+        let no_file = raw.revents & libc::POLLNVAL != 0;
+        if no_file { Err(Errno::EBADF) } else { Ok(raw.revents as u32) }
+    }
     fn close(&self, fd: RawFd) -> Result<(), Errno> {
         // SAFETY: the scripts close only what they opened.
         check(unsafe { libc::close(fd) }).map(drop)

@@ -373,6 +373,15 @@ impl<H: Host> Kernel for Simulated<H> {
         self.call("sendto", fd, arg, |m, env| m.send(env, fd, &[buf], addr), count)
     }
 
+    fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno> {
+        let asked = events | libc::EPOLLERR as u32 | libc::EPOLLHUP as u32;
+        let ready = |m: &mut Machine, _: &dyn Env| {
+            let file = m.lookup(fd)?;
+            Ok(m.poll(file, asked) & asked)
+        };
+        self.call("poll", fd, events.into(), ready, |&ready| ready.into())
+    }
+
     fn close(&self, fd: RawFd) -> Result<(), Errno> {
         self.call("close", fd, 0, |m, env| m.close(env, fd), nothing)
     }

@@ -55,13 +55,7 @@ impl Kernel for OsKernel {
     }
 
     fn set_nonblocking(&self, fd: RawFd) -> Result<(), Errno> {
-        // SAFETY: no memory is involved.
-        let flags = check(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
-        if flags & libc::O_NONBLOCK == 0 {
-            // SAFETY: no memory is involved.
-            check(unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
-        }
-        Ok(())
+        set_status(fd, |flags| flags | libc::O_NONBLOCK)
     }
 
     fn bind(&self, fd: RawFd, addr: &SockAddr) -> Result<(), Errno> {
@@ -215,6 +209,10 @@ impl Kernel for OsKernel {
         check_len(unsafe { libc::sendto(fd, data, len, flags, addr, addr_len) })
     }
 
+    fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno> {
+        linux::poll(fd, events)
+    }
+
     fn close(&self, fd: RawFd) -> Result<(), Errno> {
         // SAFETY: no memory is involved. Whoever passes a number here owns it: the seam's contract.
         check(unsafe { libc::close(fd) })?;
@@ -264,8 +262,22 @@ impl Kernel for OsKernel {
 
     fn own(&self, fd: RawFd) -> io::Result<OwnedFd> {
         // SAFETY: the caller gives up an open descriptor, so this is its only owner.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+        set_status(fd, |flags| flags & !libc::O_NONBLOCK)?;
+        Ok(owned)
     }
+}
+
+/// Changes the status flags of an open file.
+fn set_status(fd: RawFd, change: impl FnOnce(libc::c_int) -> libc::c_int) -> Result<(), Errno> {
+    // SAFETY: no memory is involved.
+    let flags = check(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
+    let changed = change(flags);
+    if changed != flags {
+        // SAFETY: no memory is involved.
+        check(unsafe { libc::fcntl(fd, libc::F_SETFL, changed) })?;
+    }
+    Ok(())
 }
 
 const INT_SIZE: libc::socklen_t = mem::size_of::<libc::c_int>() as libc::socklen_t;
@@ -306,6 +318,9 @@ fn errno() -> Errno {
     Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
 }
 
+#[cfg(test)]
+#[path = "files_test.rs"]
+mod files_tests;
 #[cfg(test)]
 #[path = "kernel_test.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! The real kernel through the seam: what the backends and the runtime rely on.
+//! The real kernel through the seam: what the backends and TCP rely on.
 
 use super::*;
 use crate::platform::os::testing::in_child;
@@ -38,14 +38,14 @@ fn connection() -> (RawFd, RawFd) {
     (client, server)
 }
 
-fn close<const N: usize>(fds: [RawFd; N]) {
+pub(super) fn close<const N: usize>(fds: [RawFd; N]) {
     for fd in fds {
         assert_eq!(K.close(fd), Ok(()));
     }
 }
 
 /// The events of one wait, retried when a signal of another test interrupts it.
-fn wait(epfd: RawFd, timeout_ms: i32) -> Vec<EpollEvent> {
+pub(super) fn wait(epfd: RawFd, timeout_ms: i32) -> Vec<EpollEvent> {
     let mut events = [EpollEvent::default(); 128];
     loop {
         match K.epoll_wait(epfd, &mut events, timeout_ms) {

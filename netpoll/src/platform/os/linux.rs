@@ -51,6 +51,25 @@ pub(super) fn accept4(fd: RawFd) -> Result<(RawFd, SockAddr), Errno> {
     }
 }
 
+pub(super) fn poll(fd: RawFd, events: u32) -> Result<u32, Errno> {
+    // On Linux the bits of `poll` are those of `epoll`.
+    const {
+        assert!(libc::POLLIN as u32 == libc::EPOLLIN as u32);
+        assert!(libc::POLLPRI as u32 == libc::EPOLLPRI as u32);
+        assert!(libc::POLLOUT as u32 == libc::EPOLLOUT as u32);
+        assert!(libc::POLLERR as u32 == libc::EPOLLERR as u32);
+        assert!(libc::POLLHUP as u32 == libc::EPOLLHUP as u32);
+        assert!(libc::POLLRDHUP as u32 == libc::EPOLLRDHUP as u32);
+    }
+    let mut record = libc::pollfd { fd, events: events as i16, revents: 0 };
+    // SAFETY: the call reads and writes one record, a local.
+    check(unsafe { libc::poll(&raw mut record, 1, 0) })?;
+    if record.revents & libc::POLLNVAL != 0 {
+        return Err(Errno::EBADF);
+    }
+    Ok(u32::from(record.revents.cast_unsigned()))
+}
+
 pub(super) fn epoll_create1() -> Result<RawFd, Errno> {
     // SAFETY: no memory is involved.
     check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })

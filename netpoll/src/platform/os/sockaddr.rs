@@ -2,6 +2,8 @@
 
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::SocketAddr as StdUnixAddr;
 use std::slice;
 
 use crate::platform::{Domain, Errno, SockAddr, UnixAddr};
@@ -14,6 +16,33 @@ pub(super) struct RawAddr {
 
 /// All of `sockaddr_storage`: what a call that fills in an address may write at most.
 const CAPACITY: libc::socklen_t = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+
+/// From `std`'s form, which has the same three kinds.
+impl From<&StdUnixAddr> for UnixAddr {
+    fn from(addr: &StdUnixAddr) -> UnixAddr {
+        let addr = match (addr.as_pathname(), addr.as_abstract_name()) {
+            (Some(path), _) => UnixAddr::from_pathname(path),
+            (_, Some(name)) => UnixAddr::from_abstract_name(name),
+            (None, None) => Ok(UnixAddr::UNNAMED),
+        };
+        addr.expect("`std` has the same limits")
+    }
+}
+
+/// To `std`'s form. The path that leaves no room for its zero is the one address that `std` makes only by
+/// itself, from what the kernel says; it looks unnamed.
+impl From<UnixAddr> for StdUnixAddr {
+    fn from(addr: UnixAddr) -> StdUnixAddr {
+        let unnamed =
+            || StdUnixAddr::from_pathname("").expect("the empty path is the unnamed address");
+        let named = match (addr.as_pathname(), addr.as_abstract_name()) {
+            (Some(path), _) => StdUnixAddr::from_pathname(path),
+            (_, Some(name)) => StdUnixAddr::from_abstract_name(name),
+            (None, None) => return unnamed(),
+        };
+        named.unwrap_or_else(|_| unnamed())
+    }
+}
 
 /// Where the path stands in the structure of a Unix address.
 const SUN_PATH: usize = mem::offset_of!(libc::sockaddr_un, sun_path);
@@ -188,6 +217,19 @@ mod tests {
         }
         let nobody = RawAddr { len: 0, ..RawAddr::empty() };
         assert_eq!(nobody.get_if_any(), None, "a sender that has no address");
+    }
+
+    #[test]
+    fn unix_addresses_survive_the_way_to_std_and_back() {
+        let path = UnixAddr::from_pathname("/run/a").unwrap();
+        let name = UnixAddr::from_abstract_name("a\0b").unwrap();
+        let longest = UnixAddr::from_abstract_name("x".repeat(UnixAddr::LEN_MAX)).unwrap();
+        for addr in [UnixAddr::UNNAMED, path, name, longest] {
+            assert_eq!(UnixAddr::from(&StdUnixAddr::from(addr)), addr);
+        }
+        assert!(StdUnixAddr::from(UnixAddr::UNNAMED).is_unnamed());
+        let too_long_for_std = UnixAddr::from_sun_path(&[b'y'; 108]);
+        assert!(StdUnixAddr::from(too_long_for_std).is_unnamed());
     }
 
     #[test]

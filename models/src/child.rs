@@ -3,8 +3,8 @@
 //! A model that fails may take its process along: goroutines that are parked on stacks of their own cannot
 //! be unwound, and a checker that tears down what is left may panic while it panics. So whoever runs
 //! models that may fail, or many of them at a time, runs each in a child: this program again, with the job
-//! in its environment. The child prints its report on one line of its standard output, after lines of
-//! progress; a child that dies without one has failed, and what it said on its way is the reason.
+//! on its standard input, which has room for any list of choices. The child prints its report on one line of its standard output, after lines of
+//! progress or of what it has so far; a child that dies without one has failed, and what it said on its way is the reason.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -14,9 +14,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use netpoll_sim::Choice;
+use netpoll_sim::shrink::Budget;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{self, Certificate, Checker, Failed, Profile, explain};
+use crate::check::{self, Certificate, Checker, Failed, Model, Profile, Smaller, explain};
 use crate::coverage::{self, Transition};
 use crate::platform::probe::{self, Bend, Place};
 use crate::protocols;
@@ -27,6 +28,8 @@ const JOB: &str = "NETPOLL_MODELS_JOB";
 const REPORT: &str = "netpoll-models report ";
 /// What a line of progress begins with.
 const PROGRESS: &str = "netpoll-models progress ";
+/// What a line with a smaller list begins with.
+const SMALLER: &str = "netpoll-models smaller ";
 
 /// What a child is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +46,8 @@ pub struct Job {
     pub bend: Option<String>,
     /// Choices to replay instead of exploring.
     pub replay: Option<Vec<String>>,
+    /// To make that failing run smaller, for this many milliseconds.
+    pub shrink_ms: Option<u64>,
 }
 
 impl Job {
@@ -50,7 +55,8 @@ impl Job {
     #[must_use]
     pub fn new(model: &str, checker: Checker) -> Job {
         let (model, checker) = (model.to_string(), checker.name().to_string());
-        Job { model, checker, deep: false, seconds: None, bend: None, replay: None }
+        let (seconds, bend, replay, shrink_ms) = (None, None, None, None);
+        Job { model, checker, deep: false, seconds, bend, replay, shrink_ms }
     }
 }
 
@@ -66,7 +72,7 @@ pub struct Passed {
 }
 
 /// What a run that did not hold has to say.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violated {
     /// What happened.
     pub what: String,
@@ -74,6 +80,8 @@ pub struct Violated {
     pub execution: u64,
     /// The choices of that execution, where the checker has them.
     pub choices: Vec<String>,
+    /// What was done to make it smaller, and which choices it needs, if that was asked for.
+    pub notes: Vec<String>,
 }
 
 /// How a child ended.
@@ -88,11 +96,12 @@ pub enum Verdict {
 /// Does the job of a child, if this process is one; then it returns true, and the process should end.
 ///
 /// # Errors
-/// When the report cannot be written.
+/// When the job cannot be read or the report cannot be written.
 pub fn serve() -> io::Result<bool> {
-    let Ok(job) = env::var(JOB) else {
+    if env::var_os(JOB).is_none() {
         return Ok(false);
-    };
+    }
+    let job = io::read_to_string(io::stdin())?;
     let verdict = match serde_json::from_str::<Job>(&job) {
         Ok(job) => carry_out(&job),
         Err(error) => violated(format!("{JOB}: {error}")),
@@ -105,7 +114,8 @@ pub fn serve() -> io::Result<bool> {
 }
 
 fn violated(what: String) -> Verdict {
-    Verdict::Violated(Violated { what, execution: 0, choices: Vec::new() })
+    let (choices, notes) = (Vec::new(), Vec::new());
+    Verdict::Violated(Violated { what, execution: 0, choices, notes })
 }
 
 fn carry_out(job: &Job) -> Verdict {
@@ -117,10 +127,13 @@ fn carry_out(job: &Job) -> Verdict {
     };
     if let Some(texts) = &job.replay {
         let choices: Result<Vec<Choice>, String> = texts.iter().map(|text| text.parse()).collect();
-        return match choices.map(|choices| check::shuttle::replay(model, choices)) {
-            Ok(Ok(certificate)) => passed(certificate),
-            Ok(Err(failed)) => failed.into(),
-            Err(error) => violated(error),
+        return match (choices, job.shrink_ms) {
+            (Ok(choices), Some(ms)) => shrink(model, choices, Duration::from_millis(ms)),
+            (Ok(choices), None) => match check::shuttle::replay(model, choices) {
+                Ok(certificate) => passed(certificate),
+                Err(failed) => failed.into(),
+            },
+            (Err(error), _) => violated(error),
         };
     }
     match job.bend.as_deref().map(str::parse::<Bend>).transpose() {
@@ -144,6 +157,25 @@ fn carry_out(job: &Job) -> Verdict {
     }
 }
 
+fn shrink(model: &Model, choices: Vec<Choice>, time: Duration) -> Verdict {
+    let budget = Budget { time, ..Budget::default() };
+    let texts = |list: &[Choice]| -> Vec<String> { list.iter().map(Choice::to_string).collect() };
+    let better = |list: &[Choice]| {
+        let list = texts(list).join(" ");
+        // Nobody is left to tell if the parent is gone.
+        let _unread = writeln!(io::stdout().lock(), "\n{SMALLER}{list}");
+    };
+    match check::shrink(model, choices, &budget, better) {
+        Ok(smaller) => {
+            let Smaller { failed: Failed { what, execution, choices }, shrunk, needs } = smaller;
+            let mut notes = vec![shrunk.to_string()];
+            notes.extend(needs.iter().map(|need| format!("needs: {need}")));
+            Verdict::Violated(Violated { what, execution, choices: texts(&choices), notes })
+        }
+        Err(why) => violated(why.to_string()),
+    }
+}
+
 fn passed(certificate: Certificate) -> Verdict {
     let (places, transitions) = (probe::take_places(), coverage::take());
     Verdict::Passed(Box::new(Passed { certificate, places, transitions }))
@@ -153,7 +185,7 @@ impl From<Failed> for Verdict {
     fn from(failed: Failed) -> Verdict {
         let choices = failed.choices.iter().map(Choice::to_string).collect();
         let Failed { what, execution, .. } = failed;
-        Verdict::Violated(Violated { what, execution, choices })
+        Verdict::Violated(Violated { what, execution, choices, notes: Vec::new() })
     }
 }
 
@@ -173,14 +205,73 @@ impl Parent {
     /// # Errors
     /// When the child cannot be started or waited for.
     pub fn run(&self, job: &Job, progress: &dyn Fn(u64, Option<f64>)) -> io::Result<Verdict> {
+        self.run_child(job, &mut |line| {
+            if let Some(count) = line.strip_prefix(PROGRESS) {
+                let mut words = count.split(' ');
+                let executions = words.next().and_then(|word| word.parse().ok());
+                let share = words.next().and_then(|word| word.parse().ok());
+                progress(executions.unwrap_or(0), share);
+            }
+        })
+    }
+
+    /// Makes the failing run of a job smaller, for so long. Where a run takes its process along, the
+    /// search begins anew from what it had found, as long as it finds something.
+    ///
+    /// # Errors
+    /// When a child cannot be started or waited for.
+    pub fn shrink(&self, job: &Job, found: &Violated, time: Duration) -> io::Result<Violated> {
+        let deadline = Instant::now() + time;
+        let mut best = found.clone();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let shrink_ms = Some(left.as_millis().try_into().unwrap_or(u64::MAX));
+            let job = Job { replay: Some(best.choices.clone()), shrink_ms, ..job.clone() };
+            let mut smallest = None;
+            let verdict = self.run_child(&job, &mut |line| {
+                if let Some(list) = line.strip_prefix(SMALLER) {
+                    smallest = Some(list.split_whitespace().map(str::to_string).collect());
+                }
+            })?;
+            match verdict {
+                Verdict::Violated(smaller) if !smaller.notes.is_empty() => {
+                    let Violated { what, choices, notes, .. } = smaller;
+                    return Ok(Violated { what, choices, notes, ..best });
+                }
+                // It died, or could not begin.
+                verdict => {
+                    let progress = smallest.is_some_and(|list| {
+                        let is_smaller = list != best.choices;
+                        best.choices = list;
+                        is_smaller
+                    });
+                    if !progress || left.is_zero() {
+                        let why = match verdict {
+                            Verdict::Violated(violated) => violated.what,
+                            Verdict::Passed(_) => "it does not fail any more".to_string(),
+                        };
+                        best.notes = vec![format!("not made smaller to the end: {why}")];
+                        return Ok(best);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs a job, and shows `hear` each line that the child says before its report.
+    fn run_child(&self, job: &Job, hear: &mut dyn FnMut(&str)) -> io::Result<Verdict> {
         let mut child = Command::new(env::current_exe()?)
             .args(&self.arguments)
-            .env(JOB, serde_json::to_string(job).map_err(io::Error::other)?)
+            .env(JOB, "on standard input")
             .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
+        let mut stdin = child.stdin.take().expect("standard input is a pipe");
+        // A child that does not read it leaves no report, which says more.
+        let _unread = stdin.write_all(serde_json::to_string(job)?.as_bytes());
+        drop(stdin); // that was all
         let lines = lines_of(&mut child);
         let mut stderr = child.stderr.take().expect("standard error is a pipe");
         // Read beside the lines, lest the child block on a full pipe.
@@ -189,7 +280,7 @@ impl Parent {
             let _cut_short = stderr.read_to_end(&mut text);
             String::from_utf8_lossy(&text).into_owned()
         });
-        let report = self.listen(&lines, progress);
+        let report = self.listen(&lines, hear);
         if report.is_none() {
             // It has ended, or has run out of time; either way killing it does no harm.
             let _ended = child.kill();
@@ -206,7 +297,7 @@ impl Parent {
     fn listen(
         &self,
         lines: &mpsc::Receiver<String>,
-        progress: &dyn Fn(u64, Option<f64>),
+        hear: &mut dyn FnMut(&str),
     ) -> Option<Option<String>> {
         let deadline = Instant::now() + self.patience;
         loop {
@@ -215,12 +306,7 @@ impl Parent {
                     if let Some(report) = line.strip_prefix(REPORT) {
                         return Some(Some(report.to_string()));
                     }
-                    if let Some(count) = line.strip_prefix(PROGRESS) {
-                        let mut words = count.split(' ');
-                        let executions = words.next().and_then(|word| word.parse().ok());
-                        let share = words.next().and_then(|word| word.parse().ok());
-                        progress(executions.unwrap_or(0), share);
-                    }
+                    hear(&line);
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Some(None),
                 Err(mpsc::RecvTimeoutError::Timeout) => return None,
@@ -304,6 +390,28 @@ mod tests {
                 Verdict::Passed(passed) => panic!("{job:?} passed: {passed:?}"),
             }
         }
+    }
+
+    /// A list as long as no environment would hold.
+    #[test]
+    fn a_run_of_any_number_of_choices_is_replayed() {
+        let replay = Some(vec!["segment-delay:7/8".to_string(); 100_000]);
+        let job = Job { replay, ..Job::new("park_against_close", Checker::Pct) };
+        let verdict = run(&job);
+        let Verdict::Passed(passed) = &verdict else {
+            panic!("the model holds: {verdict:?}");
+        };
+        assert_eq!(passed.certificate.bound, "one list of 100000 choices");
+    }
+
+    #[test]
+    fn what_does_not_fail_is_kept_as_it_is_and_says_so() {
+        let choices = vec!["thread:1/2".to_string()];
+        let found = Violated { what: "?".into(), execution: 3, choices, notes: Vec::new() };
+        let job = Job::new("park_against_close", Checker::Pct);
+        let smaller = parent().shrink(&job, &found, Duration::from_secs(60)).expect("it starts");
+        let notes = vec!["not made smaller to the end: it does not fail any more".to_string()];
+        assert_eq!(smaller, Violated { notes, ..found });
     }
 
     #[test]

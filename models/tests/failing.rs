@@ -5,9 +5,11 @@
 //! own, where no checker may unwind them (F3), or hit a limit of their checker.
 
 use std::mem::ManuallyDrop;
-use std::sync::Mutex;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use netpoll::platform::{EpollEvent, Kernel};
+use netpoll::platform::{Atomic, EpollEvent, Kernel};
 use netpoll::sync::channel;
 use netpoll::{Builder, go};
 use netpoll_models::check::{
@@ -16,6 +18,7 @@ use netpoll_models::check::{
 use netpoll_models::platform::{Checked, Loom, Probe, Shuttle, join};
 use netpoll_sim::Choice;
 use netpoll_sim::choice::ChoiceKind;
+use netpoll_sim::shrink::{Budget, End, Shrunk, Size, Unshrinkable};
 
 /// A model of this file.
 macro_rules! model {
@@ -168,6 +171,96 @@ fn a_failure_beside_parked_goroutines_is_replayed() {
     let found = failure(&model, Checker::Pct);
     let replayed = shuttle::replay(&model, found.choices.clone()).unwrap_err();
     assert_eq!((replayed.what, replayed.choices), (found.what, found.choices));
+}
+
+/// Takes it for granted that a word does not change between two looks at it; much else goes on besides.
+fn looks_twice<P: Checked>() {
+    fn work<P: Checked>() {
+        let word = P::AtomicU32::new(0);
+        (0..20).for_each(|_| word.store(1, Relaxed));
+    }
+    let busy = [0, 1].map(|_| P::thread(work::<P>));
+    let flag = Arc::new(P::AtomicU32::new(0));
+    let setter = {
+        let flag = Arc::clone(&flag);
+        P::thread(move || {
+            work::<P>();
+            flag.store(1, Relaxed);
+        })
+    };
+    work::<P>();
+    let before = flag.load(Relaxed);
+    assert_eq!(before, flag.load(Relaxed), "it changed between two looks");
+    join(busy.into_iter().chain([setter]));
+}
+
+#[test]
+fn a_failure_of_many_choices_becomes_one_of_a_few_that_fails_alike() {
+    let model = model!(looks_twice);
+    let found = failure(&model, Checker::Random);
+    let budget = Budget { time: Duration::from_secs(3_600), attempts: 5_000 };
+    let mut told = Vec::new();
+    let better = |list: &[Choice]| told.push(list.to_vec());
+    let smaller = check::shrink(&model, found.choices.clone(), &budget, better).expect("it fails");
+    let Shrunk { before, after, end, .. } = smaller.shrunk;
+    assert_eq!((before, end), (Size::of(&found.choices), End::Smallest));
+    assert!(before.deviations > 30, "{before:?}");
+    assert_eq!(after.deviations, 1, "the setter between two looks: {:?}", smaller.needs);
+    let need = &smaller.needs[0];
+    assert!(need.starts_with("thread 0 gives way to thread "), "{need}");
+    assert!(need.contains(" before models/tests/failing.rs:"), "{need}");
+    assert_eq!(told.last(), Some(&smaller.failed.choices));
+
+    let replayed = shuttle::replay(&model, smaller.failed.choices).unwrap_err();
+    assert_eq!(replayed.what, smaller.failed.what);
+    assert_eq!(replayed.what, found.what);
+}
+
+/// Which of two assertions does not hold depends on the schedule, and one does not in any.
+fn fails_in_one_way_or_the_other<P: Checked>() {
+    let flag = Arc::new(P::AtomicU32::new(0));
+    let setter = {
+        let flag = Arc::clone(&flag);
+        P::thread(move || flag.store(1, Relaxed))
+    };
+    let seen = flag.load(Relaxed);
+    assert_eq!(seen, 0, "early");
+    assert_eq!(seen, 1, "late");
+    join([setter]);
+}
+
+#[test]
+fn a_failure_does_not_become_another_one() {
+    let model = model!(fails_in_one_way_or_the_other);
+    let lists = [Vec::new(), vec!["thread:1/2".parse().unwrap()]];
+    let seen = lists.map(|list: Vec<Choice>| {
+        let set = list.len();
+        let smaller = check::shrink(&model, list, &Budget::default(), |_| {}).expect("it fails");
+        assert_eq!(smaller.shrunk.after.deviations, set, "{:?}", smaller.failed);
+        smaller.failed.what
+    });
+    assert!(seen[0].contains("late") && seen[1].contains("early"), "{seen:?}");
+}
+
+/// Beside parked goroutines, of which each failing run leaves some behind.
+#[test]
+fn failures_that_leave_much_behind_are_made_smaller() {
+    for model in [model!(panics_on_a_goroutine), model!(panics_on_a_thread), model!(deadlocks)] {
+        let found = failure(&model, Checker::Random);
+        let budget = Budget::default();
+        let smaller = check::shrink(&model, found.choices, &budget, |_| {}).expect("it fails");
+        assert_eq!(smaller.shrunk.after.deviations, 0, "{}: it fails anyhow", model.name);
+    }
+}
+
+#[test]
+fn a_model_that_holds_cannot_be_made_to_fail() {
+    let shrunk = check::shrink(&model!(does_nothing), Vec::new(), &Budget::default(), |_| {});
+    assert_eq!(shrunk, Err(Unshrinkable::Passes));
+}
+
+fn does_nothing<P: Checked>() {
+    join([P::thread(P::spin_hint)]);
 }
 
 /// Waits for nobody, without blocking.

@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+use crate::ops::Deadlines;
 use crate::platform::{Errno, RawFd};
 
 /// The direction of an operation on a descriptor.
@@ -113,7 +114,12 @@ pub enum WorkerPhase {
     /// Looks for work in other workers' queues.
     Spinning,
     /// Is blocked, or about to block, in the kernel's poll.
-    Polling,
+    Polling {
+        /// When it has to be back, for the earliest timer; `u64::MAX` for no time.
+        until_ns: u64,
+        /// How far away that was when it looked at the clock last.
+        delay_ns: u64,
+    },
     /// Is asleep, or about to be, on its parker.
     Parked,
     /// Has been woken or found something.
@@ -126,7 +132,10 @@ impl fmt::Display for WorkerPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             WorkerPhase::Spinning => "spinning",
-            WorkerPhase::Polling => "polling",
+            WorkerPhase::Polling { until_ns: u64::MAX, .. } => "polling",
+            WorkerPhase::Polling { until_ns, .. } => {
+                return write!(f, "polling until t={}", Micros(*until_ns));
+            }
             WorkerPhase::Parked => "parked",
             WorkerPhase::Awake => "awake",
             WorkerPhase::Stopped => "stopped",
@@ -134,7 +143,44 @@ impl fmt::Display for WorkerPhase {
     }
 }
 
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimerUse {
+    /// Deadlines of a descriptor.
+    Deadline {
+        /// The descriptor's place in the poller's table.
+        pd: u32,
+        /// Which of its deadlines.
+        which: Deadlines,
+    },
+    /// The end of a park.
+    Park {
+        /// The goroutine's place in its table.
+        g: u32,
+    },
+}
+
+impl fmt::Display for TimerUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TimerUse::Deadline { pd, which } => {
+                let which = match which {
+                    Deadlines::Read => "read deadline",
+                    Deadlines::Write => "write deadline",
+                    Deadlines::Both => "both deadlines",
+                };
+                write!(f, "{which} of pd#{pd}")
+            }
+            TimerUse::Park { g } => write!(f, "park of #{g}"),
+        }
+    }
+}
+
 /// One thing that happened.
+///
+/// Where a lock-free state changes, the event follows the exchange with no access of shared memory in
+/// between: in a simulator, where threads are switched only at such accesses, the order of these events is
+/// the order of the changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -160,6 +206,11 @@ pub enum Event {
         /// What it waits for.
         on: WaitReason,
     },
+    /// The park that the goroutine began had been ended already: it runs on.
+    Abandon {
+        /// The goroutine's number.
+        g: u64,
+    },
     /// Goroutine `g` was made runnable.
     Ready {
         /// The goroutine's number.
@@ -175,8 +226,54 @@ pub enum Event {
         /// The goroutine's number.
         g: u64,
     },
+    /// A descriptor begins a life.
+    Open {
+        /// The file.
+        fd: RawFd,
+        /// The descriptor's place in the poller's table.
+        pd: u32,
+        /// The number of the life, which its kernel events carry.
+        life: u32,
+    },
+    /// The life of a descriptor has ended: no event fits it any more.
+    End {
+        /// The file.
+        fd: RawFd,
+        /// The descriptor's place in the poller's table.
+        pd: u32,
+    },
+    /// The running goroutine, or the thread, has a reference to a file and goes on to use it.
+    Use {
+        /// The file.
+        fd: RawFd,
+        /// The descriptor's place in the poller's table.
+        pd: u32,
+    },
+    /// It goes on to give that reference back.
+    Leave {
+        /// The file.
+        fd: RawFd,
+        /// The descriptor's place in the poller's table.
+        pd: u32,
+    },
+    /// The poll loop has found that an event is of the life that its descriptor has.
+    Dispatch {
+        /// The descriptor's place in the poller's table.
+        pd: u32,
+        /// The life that the event is of.
+        life: u32,
+    },
+    /// The poll loop drops an event, because the life that it is of has ended.
+    Stale {
+        /// The descriptor's place in the poller's table.
+        pd: u32,
+        /// The life that the event is of.
+        life: u32,
+    },
     /// A slot changed its state.
     Slot {
+        /// The descriptor's place in the poller's table.
+        pd: u32,
         /// The descriptor.
         fd: RawFd,
         /// Which of its two slots.
@@ -186,8 +283,10 @@ pub enum Event {
         /// The state it entered.
         to: SlotState,
     },
-    /// A deadline of a descriptor was set.
+    /// A deadline of a descriptor was set, and is published.
     Deadline {
+        /// The descriptor's place in the poller's table.
+        pd: u32,
         /// The descriptor.
         fd: RawFd,
         /// The direction.
@@ -195,28 +294,79 @@ pub enum Event {
         /// Absolute time in nanoseconds; 0 for none, negative for already expired.
         at_ns: i64,
     },
-    /// A deadline of a descriptor passed and its timer ran.
+    /// A deadline of a descriptor passed and its timer ran; that is published.
     Expired {
+        /// The descriptor's place in the poller's table.
+        pd: u32,
         /// The descriptor.
         fd: RawFd,
         /// The direction.
         mode: Mode,
     },
-    /// The life of a descriptor is being torn down; its waiters are released.
+    /// The life of a descriptor is being torn down, and that is published; its waiters are released next.
     Evict {
+        /// The descriptor's place in the poller's table.
+        pd: u32,
         /// The descriptor.
         fd: RawFd,
+    },
+    /// The poller's count of waiters changed.
+    Waiters {
+        /// What it is now.
+        count: i32,
+    },
+    /// A timer was armed.
+    Arm {
+        /// The worker whose timers it is among.
+        worker: u32,
+        /// Its number there, never reused.
+        timer: u64,
+        /// Absolute time in nanoseconds.
+        at_ns: u64,
+        /// What it is for.
+        what: TimerUse,
+    },
+    /// A timer was stopped.
+    Disarm {
+        /// The worker whose timers it was among.
+        worker: u32,
+        /// Its number there.
+        timer: u64,
+    },
+    /// A timer was due and has been taken out, to be run.
+    Fire {
+        /// The worker whose timers it was among.
+        worker: u32,
+        /// Its number there.
+        timer: u64,
     },
     /// A worker changed what it does.
     Worker {
         /// The new phase.
         phase: WorkerPhase,
     },
+    /// A sleeping worker has been told to get up, and is woken next.
+    Wake {
+        /// The worker.
+        worker: u32,
+    },
+    /// The number of workers that take new goroutines was set.
+    Workers {
+        /// The number.
+        active: u32,
+    },
+    /// The world is stopped, or about to be, or runs again.
+    World {
+        /// Which of the two.
+        is_stopped: bool,
+    },
     /// Somebody asked the blocked poller to come back.
     Break {
         /// False when a request was in flight already.
         sent: bool,
     },
+    /// The poller has taken the request to come back out of its channel; the next one is a new one.
+    Drained,
     /// A system call and its result.
     Syscall {
         /// The call's name.
@@ -237,22 +387,40 @@ impl fmt::Display for Event {
             Event::Run { g } => write!(f, "run g{g}"),
             Event::Yield { g } => write!(f, "yield g{g}"),
             Event::Park { g, on } => write!(f, "park g{g}: {on}"),
+            Event::Abandon { g } => write!(f, "abandon park g{g}"),
             Event::Ready { g } => write!(f, "ready g{g}"),
             Event::Panic { g } => write!(f, "panic g{g}"),
             Event::Done { g } => write!(f, "done g{g}"),
-            Event::Slot { fd, mode, from, to } => write!(f, "{mode} fd{fd}: {from} -> {to}"),
-            Event::Deadline { fd, mode, at_ns: 0 } => write!(f, "{mode} fd{fd}: deadline none"),
-            Event::Deadline { fd, mode, at_ns } if *at_ns < 0 => {
+            Event::Open { fd, pd, life } => write!(f, "open fd{fd}: pd#{pd} life {life}"),
+            Event::End { fd, pd } => write!(f, "end fd{fd}: pd#{pd}"),
+            Event::Use { fd, .. } => write!(f, "use fd{fd}"),
+            Event::Leave { fd, .. } => write!(f, "leave fd{fd}"),
+            Event::Dispatch { pd, life } => write!(f, "dispatch to pd#{pd} life {life}"),
+            Event::Stale { pd, life } => write!(f, "stale event of pd#{pd} life {life}"),
+            Event::Slot { fd, mode, from, to, .. } => write!(f, "{mode} fd{fd}: {from} -> {to}"),
+            Event::Deadline { fd, mode, at_ns: 0, .. } => write!(f, "{mode} fd{fd}: deadline none"),
+            Event::Deadline { fd, mode, at_ns, .. } if *at_ns < 0 => {
                 write!(f, "{mode} fd{fd}: deadline past")
             }
-            Event::Deadline { fd, mode, at_ns } => {
+            Event::Deadline { fd, mode, at_ns, .. } => {
                 write!(f, "{mode} fd{fd}: deadline t={}", Micros(at_ns.unsigned_abs()))
             }
-            Event::Expired { fd, mode } => write!(f, "{mode} fd{fd}: deadline expired"),
-            Event::Evict { fd } => write!(f, "evict fd{fd}"),
+            Event::Expired { fd, mode, .. } => write!(f, "{mode} fd{fd}: deadline expired"),
+            Event::Evict { fd, .. } => write!(f, "evict fd{fd}"),
+            Event::Waiters { count } => write!(f, "waiters: {count}"),
+            Event::Arm { worker, timer, at_ns, what } => {
+                write!(f, "arm timer w{worker}.{timer} at t={}: {what}", Micros(*at_ns))
+            }
+            Event::Disarm { worker, timer } => write!(f, "disarm timer w{worker}.{timer}"),
+            Event::Fire { worker, timer } => write!(f, "fire timer w{worker}.{timer}"),
             Event::Worker { phase } => write!(f, "worker {phase}"),
+            Event::Wake { worker } => write!(f, "wake w{worker}"),
+            Event::Workers { active } => write!(f, "{active} workers"),
+            Event::World { is_stopped: true } => f.write_str("stop the world"),
+            Event::World { is_stopped: false } => f.write_str("start the world"),
             Event::Break { sent: true } => f.write_str("break"),
             Event::Break { sent: false } => f.write_str("break (already in flight)"),
+            Event::Drained => f.write_str("break drained"),
             Event::Syscall { name, fd, arg, result } => {
                 if *fd < 0 {
                     write!(f, "{name}() = ")?;
@@ -291,7 +459,13 @@ mod tests {
     fn events_print_in_the_vocabulary_of_the_documentation() {
         let cases = [
             (
-                Event::Slot { fd: 4, mode: Mode::Read, from: SlotState::Nil, to: SlotState::Wait },
+                Event::Slot {
+                    pd: 0,
+                    fd: 4,
+                    mode: Mode::Read,
+                    from: SlotState::Nil,
+                    to: SlotState::Wait,
+                },
                 "read fd4: Nil -> Wait",
             ),
             (Event::Park { g: 7, on: WaitReason::Io(4, Mode::Write) }, "park g7: write fd4"),

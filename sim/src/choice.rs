@@ -7,19 +7,28 @@
 //! * **C1** 0 is always the dullest thing: keep running the same thread, no fault, full length,
 //!   shortest delay.
 //! * **C2** where there is nothing to choose (`n == 1`) nothing is recorded.
-//! * **C3** a replay that meets another question than the recorded one, or no more answers, goes on
-//!   with 0 for the rest of the run and says where that began.
+//! * **C3** a replay that meets another question than the recorded one goes on with 0 for the rest of
+//!   the run and says where that began. A list that ends goes on with 0 as well, and that is no
+//!   divergence: zeros at the end of a list say nothing and may be left out.
 //! * **C4** the bias with which a seed chooses (the scheduling strategy of `strategy.rs`, the
-//!   longest delay it uses) is drawn from the seed and not recorded: the answers are enough.
+//!   longest delay it uses, what `swarm.rs` leaves out) is drawn from the seed and not recorded: the
+//!   answers are enough.
+//! * **C5** once the world has healed nothing is asked any more, and everything is dull. When that is, is
+//!   the first choice of a run.
 
 use std::fmt;
 use std::str::FromStr;
 
+use netpoll_traces::ThreadId;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+use crate::deviation::{Asker, Deviation, Place, Places};
 use crate::faults::FaultKind;
+use crate::journal::{Journal, Note};
 use crate::strategy::{PointKind, Strategy};
+use crate::swarm::Bias;
+use crate::tally::Tally;
 
 /// What a choice is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +56,8 @@ pub enum ChoiceKind {
     SpuriousItem,
     /// How much of a write is taken.
     WriteLen,
+    /// For how long faults may strike and freedoms be taken, before the world heals.
+    HealAfter,
     /// Whether a fault strikes.
     Fault(FaultKind),
 }
@@ -67,6 +78,7 @@ impl ChoiceKind {
             ChoiceKind::TimerSlack => "timer-slack",
             ChoiceKind::SpuriousItem => "spurious-item",
             ChoiceKind::WriteLen => "write-len",
+            ChoiceKind::HealAfter => "heal-after",
             ChoiceKind::Fault(fault) => fault.name(),
         }
     }
@@ -74,27 +86,55 @@ impl ChoiceKind {
     /// The kind with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<ChoiceKind> {
-        let plain = [
-            ChoiceKind::Thread,
-            ChoiceKind::HandshakeDelay,
-            ChoiceKind::SegmentDelay,
-            ChoiceKind::SegmentLen,
-            ChoiceKind::DatagramDelay,
-            ChoiceKind::EventOrder,
-            ChoiceKind::EventCount,
-            ChoiceKind::InterruptDelay,
-            ChoiceKind::TimerSlack,
-            ChoiceKind::SpuriousItem,
-            ChoiceKind::WriteLen,
-        ];
+        ChoiceKind::all().find(|kind| kind.name() == name)
+    }
+
+    /// The kinds of freedom: what a correct kernel and scheduler may do this way or that. In a fixed order.
+    pub const FREEDOMS: [ChoiceKind; 11] = [
+        ChoiceKind::Thread,
+        ChoiceKind::HandshakeDelay,
+        ChoiceKind::SegmentDelay,
+        ChoiceKind::SegmentLen,
+        ChoiceKind::DatagramDelay,
+        ChoiceKind::EventOrder,
+        ChoiceKind::EventCount,
+        ChoiceKind::InterruptDelay,
+        ChoiceKind::TimerSlack,
+        ChoiceKind::SpuriousItem,
+        ChoiceKind::WriteLen,
+    ];
+
+    /// How many kinds there are.
+    pub const COUNT: usize = ChoiceKind::FREEDOMS.len() + 1 + FaultKind::ALL.len();
+
+    /// Every kind, in a fixed order.
+    pub fn all() -> impl Iterator<Item = ChoiceKind> {
         let faults = FaultKind::ALL.into_iter().map(ChoiceKind::Fault);
-        let mut all = plain.into_iter().chain(faults);
-        all.find(|kind| kind.name() == name)
+        ChoiceKind::FREEDOMS.into_iter().chain([ChoiceKind::HealAfter]).chain(faults)
+    }
+
+    /// The place in [`all`](ChoiceKind::all).
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            ChoiceKind::Thread => 0,
+            ChoiceKind::HandshakeDelay => 1,
+            ChoiceKind::SegmentDelay => 2,
+            ChoiceKind::SegmentLen => 3,
+            ChoiceKind::DatagramDelay => 4,
+            ChoiceKind::EventOrder => 5,
+            ChoiceKind::EventCount => 6,
+            ChoiceKind::InterruptDelay => 7,
+            ChoiceKind::TimerSlack => 8,
+            ChoiceKind::SpuriousItem => 9,
+            ChoiceKind::WriteLen => 10,
+            ChoiceKind::HealAfter => ChoiceKind::FREEDOMS.len(),
+            ChoiceKind::Fault(fault) => ChoiceKind::FREEDOMS.len() + 1 + fault as usize,
+        }
     }
 }
 
 /// One decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Choice {
     /// What it was about.
     pub kind: ChoiceKind,
@@ -132,18 +172,39 @@ impl FromStr for Choice {
 pub enum Source {
     /// A stream of random numbers.
     Seed(u64),
+    /// The same, and which freedoms are taken at all, and how often, is drawn from the seed as well: see
+    /// [`Profile::Swarm`](crate::Profile).
+    Swarm(u64),
     /// A recorded list.
     Replay(Vec<Choice>),
     /// The dullest thing, always.
     Dull,
+    /// The dullest thing, but for these: what the [shrinker](crate::shrink) tries. One that is about a
+    /// question that is not asked is not made.
+    Deviations(Vec<Deviation>),
+}
+
+/// What a run has chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// Every choice, in order.
+    pub choices: Vec<Choice>,
+    /// The first choice at which a replay met another question than the recorded one.
+    pub diverged: Option<usize>,
+    /// Those of the choices that are not the dullest. None if the run was made
+    /// [without them](Choices::without_deviations).
+    pub deviations: Vec<Deviation>,
 }
 
 /// The choices of one run: the source, and what it has answered so far.
 #[derive(Debug)]
 pub struct Choices {
     source: Inner,
-    record: Vec<Choice>,
-    diverged: Option<usize>,
+    /// Absent where nobody asks for deviations.
+    places: Option<Places>,
+    chosen: Chosen,
+    tally: Tally,
+    journal: Option<Journal>,
 }
 
 #[derive(Debug)]
@@ -151,6 +212,7 @@ enum Inner {
     Random(Box<Random>),
     Replay(Vec<Choice>),
     Dull,
+    Guided,
 }
 
 /// The seeded source. Threads and data are drawn from two streams of one seed.
@@ -160,39 +222,75 @@ struct Random {
     data: ChaCha8Rng,
     /// No delay or length choice of this run goes beyond this: some runs are quick, some are not.
     extreme_max: u32,
+    bias: Bias,
 }
 
 impl Choices {
     /// The choices of a run that has not begun.
     #[must_use]
     pub fn new(source: Source) -> Choices {
+        let mut places = Places::default();
         let source = match source {
-            Source::Seed(seed) => {
-                let mut data = stream(seed, 0);
-                let extreme_max = [1, 2, 4, 8][below(&mut data, 4) as usize];
-                Inner::Random(Box::new(Random {
-                    strategy: Strategy::from_seed(stream(seed, 1)),
-                    data,
-                    extreme_max,
-                }))
-            }
+            Source::Seed(seed) => Inner::Random(Box::new(Random::new(seed, Bias::even()))),
+            Source::Swarm(seed) => Inner::Random(Box::new(Random::new(seed, Bias::swarm(seed)))),
             Source::Replay(list) => Inner::Replay(list),
             Source::Dull => Inner::Dull,
+            Source::Deviations(deviations) => {
+                places = Places::new(&deviations);
+                Inner::Guided
+            }
         };
-        Choices { source, record: Vec::new(), diverged: None }
+        Choices {
+            source,
+            places: Some(places),
+            chosen: Chosen::default(),
+            tally: Tally::default(),
+            journal: None,
+        }
+    }
+
+    /// The same, but the deviations are not noted, which takes time: for the many runs of which only the
+    /// outcome is looked at.
+    ///
+    /// # Panics
+    /// Where the choices come from deviations.
+    #[must_use]
+    pub fn without_deviations(source: Source) -> Choices {
+        assert!(!matches!(source, Source::Deviations(_)), "deviations are made in their places");
+        Choices { places: None, ..Choices::new(source) }
+    }
+
+    /// The same, telling `journal` of each choice as it is made.
+    #[must_use]
+    pub fn with_journal(self, journal: Option<Journal>) -> Choices {
+        Choices { journal, ..self }
+    }
+
+    /// Counts a question, if anybody counts; says what is wanted there.
+    #[inline]
+    fn ask(&mut self, kind: ChoiceKind) -> (Option<Place>, Option<Deviation>) {
+        match &mut self.places {
+            None => (None, None),
+            Some(places) => {
+                let (place, wanted) = places.ask(kind);
+                (Some(place), wanted)
+            }
+        }
     }
 
     /// Chooses a number below `n`.
     pub fn choose(&mut self, kind: ChoiceKind, n: u32) -> u32 {
+        let (place, wanted) = self.ask(kind);
         if n == 1 {
             return 0; // C2
         }
         let k = match &mut self.source {
             Inner::Random(random) => random.choose(kind, n),
             Inner::Replay(_) => self.replayed(kind, n),
+            Inner::Guided => wanted.map_or(0, |wanted| wanted.choice.k.min(n - 1)),
             Inner::Dull => 0,
         };
-        self.recorded(kind, n, k)
+        self.recorded(place, Choice { kind, n, k }, || None)
     }
 
     /// Decides whether something happens that has this probability.
@@ -200,39 +298,59 @@ impl Choices {
         if per_mille == 0 {
             return false;
         }
+        let (place, wanted) = self.ask(kind);
         let k = match &mut self.source {
             Inner::Random(random) => u32::from(below(&mut random.data, 1000) < per_mille.into()),
             Inner::Replay(_) => self.replayed(kind, 2),
+            Inner::Guided => wanted.map_or(0, |wanted| wanted.choice.k.min(1)),
             Inner::Dull => 0,
         };
-        self.recorded(kind, 2, k) == 1
+        self.recorded(place, Choice { kind, n: 2, k }, || None) == 1
     }
 
     /// Chooses the next thread: an offset, cyclic in `runnable`, from index `start`.
     pub(crate) fn thread(&mut self, point: PointKind, runnable: &[u16], start: usize) -> u32 {
+        self.next_thread(runnable, start, |source| match source {
+            Inner::Random(random) => random.strategy.pick(point, runnable, start),
+            _ => 0,
+        })
+    }
+
+    /// Chooses the next thread as a policy of the caller's wants it: an offset, cyclic in `runnable`,
+    /// from index `start`. `draw` is the policy's wish, and is not asked where a list or deviations are
+    /// being replayed. The thread is the one that asks from now on.
+    pub fn decide(&mut self, runnable: &[u16], start: usize, draw: impl FnOnce() -> u32) -> u32 {
+        let k = self.next_thread(runnable, start, |_| draw());
+        let next = runnable[(start + k as usize) % runnable.len()];
+        self.set_asker(|| Asker::thread(ThreadId(next)));
+        k
+    }
+
+    fn next_thread(
+        &mut self,
+        runnable: &[u16],
+        start: usize,
+        draw: impl FnOnce(&mut Inner) -> u32,
+    ) -> u32 {
+        let (place, wanted) = self.ask(ChoiceKind::Thread);
         let n = runnable.len() as u32;
         if n == 1 {
             return 0; // C2
         }
+        let thread = |k: u32| ThreadId(runnable[(start + k as usize) % runnable.len()]);
         let k = match &mut self.source {
-            Inner::Random(random) => random.strategy.pick(point, runnable, start),
             Inner::Replay(_) => self.replayed(ChoiceKind::Thread, n),
-            Inner::Dull => 0,
+            Inner::Guided => match wanted {
+                Some(Deviation { target: None, choice, .. }) => choice.k.min(n - 1),
+                // A thread that cannot run is no reason to prefer a third one.
+                Some(Deviation { target: Some(target), .. }) => {
+                    (0..n).find(|&k| thread(k) == target).unwrap_or(0)
+                }
+                None => 0,
+            },
+            source @ (Inner::Random(_) | Inner::Dull) => draw(source),
         };
-        self.recorded(ChoiceKind::Thread, n, k)
-    }
-
-    /// Chooses a number below `n` as a policy of the caller's wants it: `draw` is the policy's wish, and
-    /// is not asked where a list is being replayed.
-    pub fn decide(&mut self, kind: ChoiceKind, n: u32, draw: impl FnOnce() -> u32) -> u32 {
-        if n == 1 {
-            return 0; // C2
-        }
-        let k = match &self.source {
-            Inner::Random(_) | Inner::Dull => draw(),
-            Inner::Replay(_) => self.replayed(kind, n),
-        };
-        self.recorded(kind, n, k)
+        self.recorded(place, Choice { kind: ChoiceKind::Thread, n, k }, || Some(thread(k)))
     }
 
     /// Tells the strategy that a thread was born.
@@ -242,43 +360,87 @@ impl Choices {
         }
     }
 
+    /// Says who asks from now on. In the beginning it is the main thread.
+    #[inline]
+    pub(crate) fn set_asker(&mut self, asker: impl FnOnce() -> Asker) {
+        if let Some(places) = &mut self.places {
+            places.set_asker(asker());
+        }
+    }
+
+    /// Says how many records the trace had when the last deviation was made.
+    pub(crate) fn set_seen(&mut self, seen: usize) {
+        if let Some(last) = self.chosen.deviations.last_mut() {
+            last.seen = seen;
+        }
+    }
+
     /// The recorded answer to this question, or 0 (C3).
     fn replayed(&mut self, kind: ChoiceKind, n: u32) -> u32 {
         let Inner::Replay(list) = &self.source else {
             unreachable!("asked only when replaying");
         };
-        if self.diverged.is_some() {
-            return 0;
-        }
-        let index = self.record.len();
+        let index = self.chosen.choices.len();
         match list.get(index) {
+            _ if self.chosen.diverged.is_some() => 0,
+            None => 0,
             Some(choice) if choice.kind == kind && choice.n == n && choice.k < n => choice.k,
-            _ => {
-                self.diverged = Some(index);
+            Some(_) => {
+                self.chosen.diverged = Some(index);
                 0
             }
         }
     }
 
-    fn recorded(&mut self, kind: ChoiceKind, n: u32, k: u32) -> u32 {
+    #[inline]
+    fn recorded(
+        &mut self,
+        place: Option<Place>,
+        choice: Choice,
+        target: impl FnOnce() -> Option<ThreadId>,
+    ) -> u32 {
+        let Choice { kind, n, k } = choice;
         assert!(k < n, "choice {kind:?}: {k} of {n}");
-        self.record.push(Choice { kind, n, k });
+        let Chosen { choices, deviations, .. } = &mut self.chosen;
+        if let Some(place) = place.filter(|_| k != 0) {
+            deviations.push(place.deviation(choices.len(), choice, target()));
+        }
+        choices.push(choice);
+        self.tally.add(kind, k);
+        if let Some(journal) = &self.journal {
+            journal.note(Note::Choice(choice));
+        }
         k
+    }
+
+    /// How often each kind of question has been asked so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// What was chosen, and where a replay left its list.
     #[must_use]
-    pub fn finish(self) -> (Vec<Choice>, Option<usize>) {
-        (self.record, self.diverged)
+    pub fn finish(self) -> Chosen {
+        self.chosen
     }
 }
 
 impl Random {
+    fn new(seed: u64, bias: Bias) -> Random {
+        let mut data = stream(seed, 0);
+        let extreme_max = [1, 2, 4, 8][below(&mut data, 4) as usize];
+        Random { strategy: Strategy::from_seed(stream(seed, 1)), data, extreme_max, bias }
+    }
+
     fn choose(&mut self, kind: ChoiceKind, n: u32) -> u32 {
         match kind {
             ChoiceKind::SpuriousItem | ChoiceKind::WriteLen => below(&mut self.data, n),
-            // Half of the time nothing special, else anything up to the run's extreme.
-            _ if below(&mut self.data, 2) == 0 => 0,
+            // Most runs have the longest safety phase, since that is where races are, and none has none.
+            ChoiceKind::HealAfter if below(&mut self.data, 4) != 0 => n - 1,
+            ChoiceKind::HealAfter => 1 + below(&mut self.data, n - 1),
+            // Mostly nothing special, else anything up to the run's extreme.
+            _ if !self.bias.takes(kind, below(&mut self.data, Bias::ONE)) => 0,
             _ => below(&mut self.data, n.min(self.extreme_max)),
         }
     }
@@ -288,7 +450,7 @@ impl Random {
 ///
 /// The seed's bytes are the key as they stand, so its meaning depends on ChaCha8 alone and not on
 /// how a library expands small seeds.
-fn stream(seed: u64, number: u64) -> ChaCha8Rng {
+pub(crate) fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     let mut rng = ChaCha8Rng::from_seed(key);
@@ -306,8 +468,11 @@ mod tests {
     use super::*;
 
     /// Asks a fixed series of questions.
-    fn ask(source: Source) -> (Vec<Choice>, Option<usize>) {
-        let mut choices = Choices::new(source);
+    fn ask(source: Source) -> Chosen {
+        asked(Choices::new(source))
+    }
+
+    fn asked(mut choices: Choices) -> Chosen {
         for i in 0..100 {
             choices.choose(ChoiceKind::EventOrder, 1 + i % 5);
             choices.chance(ChoiceKind::Fault(FaultKind::ShortWrite), 300);
@@ -318,10 +483,72 @@ mod tests {
 
     #[test]
     fn one_seed_gives_one_list_and_its_replay_the_same() {
-        let (list, _) = ask(Source::Seed(7));
-        assert_eq!(ask(Source::Seed(7)).0, list);
-        assert_ne!(ask(Source::Seed(8)).0, list);
-        assert_eq!(ask(Source::Replay(list.clone())), (list, None));
+        let chosen = ask(Source::Seed(7));
+        assert_eq!(ask(Source::Seed(7)), chosen);
+        assert_ne!(ask(Source::Seed(8)).choices, chosen.choices);
+        assert_eq!(ask(Source::Replay(chosen.choices.clone())), chosen);
+        assert_eq!(chosen.diverged, None);
+    }
+
+    #[test]
+    fn the_deviations_of_a_run_give_the_same_run() {
+        let chosen = ask(Source::Seed(7));
+        let set = chosen.choices.iter().filter(|choice| choice.k != 0).count();
+        assert_eq!(chosen.deviations.len(), set);
+        assert!(set > 10, "{set}");
+        assert_eq!(ask(Source::Deviations(chosen.deviations.clone())), chosen);
+        let without = asked(Choices::without_deviations(Source::Seed(7)));
+        assert_eq!(without, Chosen { deviations: Vec::new(), ..chosen });
+        assert!(ask(Source::Deviations(Vec::new())).deviations.is_empty());
+    }
+
+    #[test]
+    fn one_deviation_less_is_one_choice_less_where_the_program_does_the_same() {
+        let chosen = ask(Source::Seed(7));
+        let mut fewer = chosen.deviations.clone();
+        let gone = fewer.remove(5);
+        let mut expected = chosen.choices;
+        expected[gone.index].k = 0;
+        assert_eq!(ask(Source::Deviations(fewer)).choices, expected);
+    }
+
+    /// Two askers by turns: which of them comes first does not matter to the deviations of the other.
+    #[test]
+    fn a_deviation_is_made_where_its_asker_asks_again() {
+        let asked_by = |order: &[u64], source| {
+            let mut choices = Choices::new(source);
+            for &g in order {
+                choices.set_asker(|| Asker::Goroutine(g));
+                choices.choose(ChoiceKind::EventOrder, 4);
+            }
+            choices.finish()
+        };
+        let kind = ChoiceKind::EventOrder;
+        let list = [0, 0, 3, 1].map(|k| Choice { kind, n: 4, k });
+        let deviations = asked_by(&[1, 1, 2, 1], Source::Replay(list.to_vec())).deviations;
+        let other = asked_by(&[2, 1, 2, 1, 2, 1, 1], Source::Deviations(deviations.clone()));
+        assert_eq!(
+            other.choices.iter().map(|choice| choice.k).collect::<Vec<_>>(),
+            [3, 0, 0, 0, 0, 1, 0]
+        );
+        let never = asked_by(&[3, 3, 3], Source::Deviations(deviations));
+        assert!(never.deviations.is_empty());
+    }
+
+    #[test]
+    fn a_deviation_of_threads_is_about_the_thread_and_not_its_place_in_the_queue() {
+        let next = |runnable: &[u16], start, source| {
+            let mut choices = Choices::new(source);
+            let k = choices.thread(PointKind::Call, runnable, start);
+            (k, choices.finish().deviations)
+        };
+        let list = vec![Choice { kind: ChoiceKind::Thread, n: 3, k: 2 }];
+        let (_, deviations) = next(&[0, 1, 4], 0, Source::Replay(list));
+        assert_eq!(deviations[0].target, Some(ThreadId(4)));
+        let guided = || Source::Deviations(deviations.clone());
+        assert_eq!(next(&[0, 4], 0, guided()).0, 1);
+        assert_eq!(next(&[1, 4], 1, guided()).0, 0, "it runs already");
+        assert_eq!(next(&[0, 1, 2], 0, guided()).0, 0, "it cannot run");
     }
 
     #[test]
@@ -330,20 +557,28 @@ mod tests {
         assert_eq!(choices.choose(ChoiceKind::EventOrder, 1), 0);
         assert_eq!(choices.thread(PointKind::Call, &[3], 0), 0);
         assert!(!choices.chance(ChoiceKind::Fault(FaultKind::IoEintr), 0));
-        assert!(choices.finish().0.is_empty());
+        assert!(choices.finish().choices.is_empty());
     }
 
     #[test]
     fn a_replay_that_does_not_fit_goes_on_with_zeros_and_says_where() {
-        let (mut list, _) = ask(Source::Seed(7));
+        let mut list = ask(Source::Seed(7)).choices;
         list.truncate(40);
         list[20].n += 1;
-        let (replayed, diverged) = ask(Source::Replay(list.clone()));
-        assert_eq!(diverged, Some(20));
-        assert_eq!(replayed[..20], list[..20]);
-        assert!(replayed[20..].iter().all(|choice| choice.k == 0));
+        let replayed = ask(Source::Replay(list.clone()));
+        assert_eq!(replayed.diverged, Some(20));
+        assert_eq!(replayed.choices[..20], list[..20]);
+        assert!(replayed.choices[20..].iter().all(|choice| choice.k == 0));
+    }
+
+    #[test]
+    fn a_list_that_ends_goes_on_with_zeros_and_has_not_diverged() {
+        let mut list = ask(Source::Seed(7)).choices;
         list.truncate(10);
-        assert_eq!(ask(Source::Replay(list)).1, Some(10));
+        let replayed = ask(Source::Replay(list.clone()));
+        assert_eq!(replayed.diverged, None);
+        assert_eq!(replayed.choices[..10], list);
+        assert!(replayed.choices[10..].iter().all(|choice| choice.k == 0));
     }
 
     #[test]
@@ -361,11 +596,17 @@ mod tests {
             assert_eq!(ChoiceKind::from_name(kind.name()), Some(kind));
         }
         assert_eq!(ChoiceKind::from_name("weather"), None);
+        let all: Vec<ChoiceKind> = ChoiceKind::all().collect();
+        assert_eq!(all.len(), ChoiceKind::COUNT);
+        for (index, kind) in all.iter().enumerate() {
+            assert_eq!(kind.index(), index, "{}", kind.name());
+            assert_eq!(ChoiceKind::from_name(kind.name()), Some(*kind));
+        }
     }
 
     #[test]
     fn a_choice_is_read_back_from_its_text() {
-        for choice in ask(Source::Seed(3)).0 {
+        for choice in ask(Source::Seed(3)).choices {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
         for wrong in ["", "thread", "thread:3/3", "thread:0/1", "weather:0/2", "thread:x/2"] {

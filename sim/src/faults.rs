@@ -17,6 +17,9 @@
 //! the last for tests of what watches over the runtime. Both are asked for by name:
 //! `Faults::chaos().with(FaultKind::StreamReset, 5)`.
 
+use crate::choice::Source;
+use crate::swarm;
+
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -189,6 +192,62 @@ impl Faults {
     #[must_use]
     pub fn per_mille(&self, kind: FaultKind) -> u16 {
         self.per_mille[kind as usize]
+    }
+}
+
+/// A named choice of faults and freedoms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Profile {
+    /// No faults.
+    None,
+    /// [`Faults::light`].
+    Light,
+    /// [`Faults::chaos`].
+    Chaos,
+    /// Each seed draws which of the faults of chaos there are at all and how often they strike, and the
+    /// same for freedoms. Which they were, need not be known to repeat a run by its choices.
+    Swarm,
+}
+
+impl Profile {
+    /// Every profile, in a fixed order.
+    pub const ALL: [Profile; 4] = [Profile::None, Profile::Light, Profile::Chaos, Profile::Swarm];
+
+    /// What it is called on the command line and in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Profile::None => "none",
+            Profile::Light => "light",
+            Profile::Chaos => "chaos",
+            Profile::Swarm => "swarm",
+        }
+    }
+
+    /// The profile with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Profile> {
+        Profile::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+
+    /// The faults of a seed.
+    #[must_use]
+    pub fn faults(self, seed: u64) -> Faults {
+        match self {
+            Profile::None => Faults::none(),
+            Profile::Light => Faults::light(),
+            Profile::Chaos => Faults::chaos(),
+            Profile::Swarm => swarm::faults(seed),
+        }
+    }
+
+    /// Where the choices of a seed come from.
+    #[must_use]
+    pub fn source(self, seed: u64) -> Source {
+        match self {
+            Profile::None | Profile::Light | Profile::Chaos => Source::Seed(seed),
+            Profile::Swarm => Source::Swarm(seed),
+        }
     }
 }
 

@@ -19,26 +19,38 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`choice`] | the stream of decisions and its sources |
+//! | [`deviation`] | choices that are not the dullest, and where they are made |
 //! | `strategy` | how a seed schedules |
+//! | `swarm` | what a seed leaves out |
+//! | `tally` | what really struck |
+//! | `journal` | listening to a run that may not come to its report |
 //! | [`engine`] | virtual threads, points, the clock |
 //! | [`platform`] | `Sim`: the primitives of the seam on the engine |
 //! | [`kernel`] | the simulated kernel |
 //! | [`conform`](mod@conform) | that kernel against the one of this machine |
 //! | [`faults`] | what may go wrong, and how often |
 //! | [`scenarios`] | programs to explore |
+//! | [`oracle`] | what every run is held against |
 //! | [`explore`](mod@explore) | many seeds, and the report of what was found |
+//! | [`shrink`](mod@shrink) | makes a failing run smaller |
 //! | [`failure`] | the file that keeps it |
 
 pub mod choice;
 pub mod conform;
+pub mod deviation;
 pub mod engine;
 pub mod explore;
 pub mod failure;
 pub mod faults;
+mod journal;
 pub mod kernel;
+pub mod oracle;
 pub mod platform;
 pub mod scenarios;
+pub mod shrink;
 mod strategy;
+mod swarm;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -46,15 +58,20 @@ use std::sync::Arc;
 use std::thread;
 
 pub use choice::{Choice, ChoiceKind, Source};
-pub use engine::{Granularity, Outcome};
-pub use faults::{FaultCounts, FaultKind, Faults};
+pub use deviation::Deviation;
+pub use engine::{Granularity, Healing, Outcome};
+pub use faults::{FaultCounts, FaultKind, Faults, Profile};
+pub use journal::{Journal, Note};
 pub use kernel::{NetConfig, OpenFd, SimKernel};
 pub use netpoll_traces::Keep;
 use netpoll_traces::{Recorder, Trace};
 pub use platform::Sim;
+pub use tally::{Tally, Totals};
 
 use choice::Choices;
 use engine::{Engine, EngineConfig};
+use explore::Violation;
+use oracle::Checks;
 
 /// What a run is to be.
 #[derive(Clone, Debug)]
@@ -71,10 +88,16 @@ pub struct SimConfig {
     pub step_limit: u64,
     /// The run is given up when everybody waits and nothing happens before this virtual time.
     pub time_limit_ns: u64,
+    /// When the world heals; `None` for never.
+    pub healing: Option<Healing>,
     /// How much of the run is recorded.
     pub record: Keep,
+    /// Who is told of everything as it happens.
+    pub journal: Option<Journal>,
     /// Sizes and limits of the simulated network.
     pub net: NetConfig,
+    /// Whether [oracles](oracle) watch. They expect one runtime, and nobody beside it who uses the kernel.
+    pub oracles: bool,
 }
 
 impl SimConfig {
@@ -88,8 +111,11 @@ impl SimConfig {
             workers: 2,
             step_limit: 10_000_000,
             time_limit_ns: 1_800_000_000_000,
+            healing: None,
             record: Keep::All,
+            journal: None,
             net: NetConfig::default(),
+            oracles: false,
         }
     }
 
@@ -110,6 +136,9 @@ pub struct Report {
     pub choices: Vec<Choice>,
     /// The first choice at which a replay did not fit its list, if it ever did not.
     pub diverged: Option<usize>,
+    /// Those of the choices that were not the dullest. They are not noted in a run of a seed that is not
+    /// recorded in full.
+    pub deviations: Vec<Deviation>,
     /// What happened.
     pub trace: Trace,
     /// How many points the threads passed.
@@ -118,6 +147,14 @@ pub struct Report {
     pub end_ns: u64,
     /// Which faults struck.
     pub faults_struck: FaultCounts,
+    /// What was asked, and what struck or was taken.
+    pub tally: Tally,
+    /// The step at which the world healed, if it did.
+    pub healed: Option<u64>,
+    /// What the oracles saw that must not be, all at the last record: the first one counts.
+    pub violations: Vec<Violation>,
+    /// How often each oracle had something to check.
+    pub checks: Checks,
     /// The descriptors that were open at the end.
     pub open_fds: Vec<OpenFd>,
     /// How many threads had not ended when the main thread had.
@@ -151,27 +188,46 @@ where
         return run.join().expect("a run does not panic");
     }
     let kernel = SimKernel::new(config.workers, config.net);
+    let choices = match (&config.source, config.record) {
+        (Source::Seed(_) | Source::Swarm(_), Keep::Last(_)) => {
+            Choices::without_deviations(config.source)
+        }
+        _ => Choices::new(config.source),
+    };
     let engine = EngineConfig {
-        choices: Choices::new(config.source),
+        choices: choices.with_journal(config.journal.clone()),
         recorder: Recorder::new(config.record),
         granularity: config.granularity,
         faults: config.faults,
         step_limit: config.step_limit,
         time_limit_ns: config.time_limit_ns,
+        healing: config.healing,
+        journal: config.journal,
         world: Some(Arc::new(kernel.clone())),
+        oracles: config.oracles.then(Box::default),
     };
     let for_body = kernel.clone();
-    let report = Engine::run(engine, Box::new(move || body(for_body)));
+    let mut report = Engine::run(engine, Box::new(move || body(for_body)));
+    if let Some(what) = kernel.retire() {
+        // Whatever else it came to, this may be the reason.
+        report.outcome = Outcome::Intrusion { what };
+    }
     let open_fds = kernel.open_fds();
     kernel.clear();
+    let oracles = report.oracles.unwrap_or_default();
     Report {
         outcome: report.outcome,
-        choices: report.choices,
-        diverged: report.diverged,
+        choices: report.chosen.choices,
+        diverged: report.chosen.diverged,
+        deviations: report.chosen.deviations,
         trace: report.trace,
         steps: report.steps,
         end_ns: report.end_ns,
         faults_struck: report.faults_struck,
+        tally: report.tally,
+        healed: report.healed,
+        violations: oracles.violations().to_vec(),
+        checks: oracles.checks(),
         open_fds,
         threads_abandoned: report.abandoned,
     }

@@ -66,7 +66,7 @@ fn atomic_point() {
 
 /// An atomic integer with a point before each operation. `A` is the atomic of `std`.
 #[derive(Debug, Default)]
-pub struct SimAtomic<A>(A);
+pub struct SimAtomic<A>(pub(crate) A);
 
 macro_rules! atomic {
     ($integer:ty, $atomic:ty) => {

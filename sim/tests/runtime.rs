@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use netpoll::net::{TcpListener, TcpStream};
-use netpoll_sim::{FaultKind, Faults, Granularity, Sim, SimConfig, run};
+use netpoll::platform::Park as _;
+use netpoll_sim::platform::SimParker;
+use netpoll_sim::{FaultKind, Faults, Granularity, Outcome, Sim, SimConfig, run};
 
 /// Runs `program` as the first goroutine of a runtime, once per seed and setting.
 fn check(seeds: u64, program: fn()) {
@@ -95,4 +97,58 @@ fn bytes_come_back_under_every_seed() {
         clients.into_iter().for_each(|client| client.join().unwrap());
         server.join().unwrap();
     });
+}
+
+/// The only active worker is in the final poll for a timer of a worker that is retired and busy.
+#[test]
+fn the_last_active_worker_runs_the_timers_of_retired_ones() {
+    const SLEEP: Duration = Duration::from_micros(200);
+    for granularity in [Granularity::Syscall, Granularity::Atomic] {
+        for seed in 0..200 {
+            let config = SimConfig { granularity, ..SimConfig::seed(seed) };
+            let report = run(config, |kernel| {
+                let runtime = netpoll::Builder::new().build_on::<Sim>(kernel).unwrap();
+                let sleepers = runtime.run(|| -> Vec<_> {
+                    let sleeper = || {
+                        let start = netpoll::time::Instant::now();
+                        netpoll::time::sleep(SLEEP);
+                        start.elapsed()
+                    };
+                    (0..8).map(|_| netpoll::go(sleeper)).collect()
+                });
+                runtime.run(|| netpoll::time::sleep(SLEEP / 2)).unwrap();
+                runtime.set_workers(1).unwrap();
+                let join = || -> Vec<_> {
+                    sleepers.unwrap().into_iter().map(|sleeper| sleeper.join().unwrap()).collect()
+                };
+                for slept in runtime.run(join).unwrap() {
+                    // Sysmon would have come after 10 ms.
+                    assert!(slept < SLEEP + Duration::from_millis(2), "slept {slept:?}");
+                }
+            });
+            assert!(report.is_clean(), "{granularity:?} seed {seed}: {}", report.outcome);
+            assert!(report.steps < 20_000, "{granularity:?} seed {seed}: {} steps", report.steps);
+        }
+    }
+}
+
+/// A blocking call that waits for time when there is nobody left who would run its timer.
+#[test]
+fn a_parked_blocking_call_keeps_no_thread_when_the_runtime_is_shut_down() {
+    for seed in 0..200 {
+        let report = run(SimConfig::seed(seed), |kernel| {
+            let runtime = netpoll::Builder::new().build_on::<Sim>(kernel).unwrap();
+            let hour = || netpoll::time::sleep(Duration::from_secs(3_600));
+            let start = move || {
+                drop(netpoll::go(move || netpoll::blocking(hour)));
+                netpoll::time::sleep(Duration::from_micros(20));
+            };
+            runtime.run(start).unwrap();
+            drop(runtime);
+            // Threads of blocking calls are not waited for.
+            SimParker::new().park_timeout(1_000_000);
+        });
+        assert_eq!(report.outcome, Outcome::Finished, "seed {seed}");
+        assert_eq!(report.threads_abandoned, 0, "seed {seed}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use netpoll::platform::RawFd;
-use netpoll::trace::Event;
+use netpoll::trace::{Event, Micros};
 
 /// The number of a thread within one run, in the order of creation: 0 is the main thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +59,8 @@ pub enum WorldEvent {
     Block {
         /// What it waits for.
         on: BlockedOn,
+        /// When it gets up in any case; `u64::MAX` for never.
+        until_ns: u64,
     },
     /// This thread goes on after [`Block`](WorldEvent::Block).
     Resume {
@@ -72,18 +74,55 @@ pub enum WorldEvent {
         /// How many bytes.
         len: u32,
     },
+    /// A file was registered with an epoll instance, or its registration was changed.
+    Watch {
+        /// The number that it was registered under.
+        fd: RawFd,
+        /// The file behind it.
+        file: u32,
+        /// What is wanted, in the bits of `epoll`.
+        events: u32,
+        /// What events of it carry.
+        data: u64,
+        /// Whether it is ready for some of that already, so that an event is queued.
+        queued: bool,
+    },
     /// The kernel woke those who watch a descriptor.
     Edge {
         /// The descriptor.
         fd: RawFd,
+        /// The file behind it.
+        file: u32,
         /// Its readiness at that moment, in the bits of `epoll`.
         ready: u32,
+        /// Whom the wake-up is for: bits of `epoll`, 0 for everybody.
+        wakeup: u32,
+    },
+    /// An event was queued although nothing happened to its file.
+    Spurious {
+        /// The number that the file was registered under.
+        fd: RawFd,
+        /// The file.
+        file: u32,
+    },
+    /// An event was taken off the list of an epoll instance, for the caller of `epoll_wait`.
+    Harvest {
+        /// The number that the file was registered under.
+        fd: RawFd,
+        /// The file.
+        file: u32,
+        /// What the caller gets to see, in the bits of `epoll`; nothing when the file is not ready any more.
+        events: u32,
+        /// What the event carries.
+        data: u64,
     },
     /// A fault struck.
     Fault {
         /// Its name.
         name: &'static str,
     },
+    /// From here on no fault strikes and everything is dull.
+    Healed,
 }
 
 /// The bits of a readiness mask, with the names that traces print, in print order.
@@ -122,13 +161,25 @@ impl fmt::Display for WorldEvent {
             WorldEvent::Spawn { thread } => write!(f, "spawn thread #{}", thread.0),
             WorldEvent::Exit => f.write_str("exit"),
             WorldEvent::Panic => f.write_str("panic raised"),
-            WorldEvent::Block { on } => write!(f, "block: {on}"),
+            WorldEvent::Block { on, until_ns: u64::MAX } => write!(f, "block: {on}"),
+            WorldEvent::Block { on, until_ns } => {
+                write!(f, "block: {on} until t={}", Micros(*until_ns))
+            }
             WorldEvent::Resume { timed_out: false } => f.write_str("resume"),
             WorldEvent::Resume { timed_out: true } => f.write_str("resume: timed out"),
             WorldEvent::Arrive { fd: -1, len } => write!(f, "arrive unaccepted: {len} bytes"),
             WorldEvent::Arrive { fd, len } => write!(f, "arrive fd{fd}: {len} bytes"),
-            WorldEvent::Edge { fd, ready } => write!(f, "edge fd{fd} {}", Readiness(*ready)),
+            WorldEvent::Watch { fd, events, queued, .. } => {
+                let queued = if *queued { ", event queued" } else { "" };
+                write!(f, "watch fd{fd} for {}{queued}", Readiness(*events))
+            }
+            WorldEvent::Edge { fd, ready, .. } => write!(f, "edge fd{fd} {}", Readiness(*ready)),
+            WorldEvent::Spurious { fd, .. } => write!(f, "spurious event of fd{fd}"),
+            WorldEvent::Harvest { fd, events, .. } => {
+                write!(f, "harvest fd{fd} {}", Readiness(*events))
+            }
             WorldEvent::Fault { name } => write!(f, "fault {name}"),
+            WorldEvent::Healed => f.write_str("the world heals"),
         }
     }
 }
@@ -182,10 +233,12 @@ mod tests {
 
     #[test]
     fn world_events_print_as_short_sentences() {
-        let edge = |ready| WorldEvent::Edge { fd: 5, ready }.to_string();
+        let edge = |ready| WorldEvent::Edge { fd: 5, file: 3, ready, wakeup: 0 }.to_string();
         assert_eq!(edge(0), "edge fd5 nothing");
         assert_eq!(edge((libc::EPOLLIN | libc::EPOLLRDHUP) as u32), "edge fd5 IN|RDHUP");
         let on = BlockedOn::Lock(2);
-        assert_eq!(WorldEvent::Block { on }.to_string(), "block: lock #2");
+        let block = |until_ns| WorldEvent::Block { on, until_ns }.to_string();
+        assert_eq!(block(u64::MAX), "block: lock #2");
+        assert_eq!(block(1_500), "block: lock #2 until t=1.5µs");
     }
 }

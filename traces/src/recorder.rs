@@ -1,7 +1,7 @@
 //! Collecting records while a run goes on.
 //!
 //! The recorder knows which goroutine each thread runs by following the runtime's own events: `Run`
-//! begins it, `Park`, `Yield` and `Done` end it (and still belong to it).
+//! and `Abandon` begin it, `Park`, `Yield` and `Done` end it (and still belong to it).
 
 use netpoll::trace::Event;
 
@@ -12,7 +12,7 @@ use crate::{Entry, Record, ThreadId};
 pub enum Keep {
     /// Everything.
     All,
-    /// The last `n` records. With 0 nothing is recorded.
+    /// The last `n` records.
     Last(usize),
 }
 
@@ -27,6 +27,8 @@ pub struct Recorder {
     names: Vec<String>,
     /// The goroutine that runs on each thread.
     running: Vec<Option<u64>>,
+    /// The one that each thread began to run last.
+    ran: Vec<Option<u64>>,
 }
 
 impl Recorder {
@@ -40,6 +42,7 @@ impl Recorder {
             dropped: 0,
             names: Vec::new(),
             running: Vec::new(),
+            ran: Vec::new(),
         }
     }
 
@@ -49,6 +52,7 @@ impl Recorder {
         let short = name.strip_prefix("netpoll-").unwrap_or(name);
         self.names.push(short.to_string());
         self.running.push(None);
+        self.ran.push(None);
     }
 
     /// The name of a thread.
@@ -57,14 +61,13 @@ impl Recorder {
         name_of(&self.names, thread)
     }
 
-    /// Takes down one event.
+    /// Takes down one event. Returns the record of it, also when none is kept.
     #[inline]
-    pub fn record(&mut self, t_ns: u64, thread: ThreadId, event: Entry) {
-        if self.keep == Keep::Last(0) {
-            return;
-        }
+    pub fn record(&mut self, t_ns: u64, thread: ThreadId, event: Entry) -> Record {
         let g = self.goroutine_at(thread, event);
-        self.keep(Record { t_ns, thread, g, event });
+        let record = Record { t_ns, thread, g, event };
+        self.keep(record);
+        record
     }
 
     /// The goroutine to which `event` belongs; moves the thread on to the next one.
@@ -73,7 +76,10 @@ impl Recorder {
         let running = self.running.get_mut(usize::from(thread.0))?;
         if let Entry::Runtime(event) = event {
             match event {
-                Event::Run { g } => *running = Some(g),
+                Event::Run { g } | Event::Abandon { g } => {
+                    *running = Some(g);
+                    self.ran[usize::from(thread.0)] = Some(g);
+                }
                 Event::Park { .. } | Event::Yield { .. } | Event::Done { .. } => {
                     return running.take();
                 }
@@ -86,6 +92,7 @@ impl Recorder {
     #[inline]
     fn keep(&mut self, record: Record) {
         match self.keep {
+            Keep::Last(0) => self.dropped += 1,
             Keep::Last(n) if self.records.len() == n => {
                 self.records[self.oldest] = record;
                 self.oldest = if self.oldest + 1 == n { 0 } else { self.oldest + 1 };
@@ -93,6 +100,26 @@ impl Recorder {
             }
             Keep::All | Keep::Last(_) => self.records.push(record),
         }
+    }
+
+    /// The goroutine that runs on a thread, with whatever is kept.
+    #[inline]
+    #[must_use]
+    pub fn running(&self, thread: ThreadId) -> Option<u64> {
+        self.running[usize::from(thread.0)]
+    }
+
+    /// The goroutine that a thread began to run last.
+    #[inline]
+    #[must_use]
+    pub fn ran(&self, thread: ThreadId) -> Option<u64> {
+        self.ran[usize::from(thread.0)]
+    }
+
+    /// How many records there have been, those included that were not kept.
+    #[must_use]
+    pub fn seen(&self) -> usize {
+        self.records.len() + self.dropped as usize
     }
 
     /// Ends the recording.
@@ -171,10 +198,31 @@ mod tests {
     }
 
     #[test]
-    fn a_recorder_that_keeps_nothing_records_nothing() {
+    fn a_recorder_that_keeps_nothing_still_says_what_it_saw() {
         let mut recorder = recorder(Keep::Last(0));
-        recorder.record(1, ThreadId::MAIN, Event::Go { g: 1 }.into());
+        recorder.record(1, ThreadId::MAIN, Event::Run { g: 1 }.into());
+        let record = recorder.record(2, ThreadId::MAIN, Event::Drained.into());
+        assert_eq!((record.t_ns, record.g), (2, Some(1)));
         assert!(recorder.finish().records.is_empty());
+    }
+
+    #[test]
+    fn who_runs_where_is_known_whatever_is_kept() {
+        for keep in [Keep::All, Keep::Last(1), Keep::Last(0)] {
+            let mut recorder = recorder(keep);
+            let (w0, on) = (ThreadId(1), WaitReason::Sleep);
+            let mut told = Vec::new();
+            for event in [Event::Run { g: 7 }, Event::Park { g: 7, on }, Event::Run { g: 8 }] {
+                recorder.record(1, w0, event.into());
+                told.push((recorder.running(w0), recorder.ran(w0)));
+            }
+            assert_eq!(told, [(Some(7), Some(7)), (None, Some(7)), (Some(8), Some(8))]);
+            assert_eq!(
+                (recorder.running(ThreadId::MAIN), recorder.ran(ThreadId::MAIN)),
+                (None, None)
+            );
+            assert_eq!(recorder.seen(), 3);
+        }
     }
 
     #[test]

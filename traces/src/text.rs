@@ -13,7 +13,7 @@ use std::fmt::Write;
 
 use netpoll::trace::Micros;
 
-use crate::{Entry, Trace, WorldEvent};
+use crate::{BlockedOn, Entry, Record, Trace, WorldEvent};
 
 /// The first line of every rendering.
 const LEGEND: &str = "# time since the start of the clock, thread, goroutine, what happened";
@@ -38,22 +38,27 @@ pub fn render(trace: &Trace) -> String {
     text
 }
 
-/// The four cells of a record.
-fn row(trace: &Trace, record: &crate::Record) -> [String; 4] {
-    let event = match record.event {
+/// What a record says, with threads by their names.
+#[must_use]
+pub fn event(trace: &Trace, record: &Record) -> String {
+    match record.event {
         Entry::World(WorldEvent::Spawn { thread }) => {
             format!("spawn {}", trace.thread_name(thread))
         }
-        Entry::World(WorldEvent::Block { on: crate::BlockedOn::Join(thread) }) => {
+        Entry::World(WorldEvent::Block { on: BlockedOn::Join(thread), .. }) => {
             format!("block: end of {}", trace.thread_name(thread))
         }
         event => event.to_string(),
-    };
+    }
+}
+
+/// The four cells of a record.
+fn row(trace: &Trace, record: &Record) -> [String; 4] {
     [
         format!("t={}", Micros(record.t_ns)),
         trace.thread_name(record.thread).to_string(),
         record.g.map_or_else(|| "-".to_string(), |g| format!("g{g}")),
-        event,
+        event(trace, record),
     ]
 }
 
@@ -71,10 +76,11 @@ mod tests {
         let spawn = WorldEvent::Spawn { thread: ThreadId(1) };
         recorder.record(90_500, ThreadId::MAIN, spawn.into());
         recorder.record(119_000, ThreadId(1), Event::Run { g: 7 }.into());
-        let wait =
-            Event::Slot { fd: 4, mode: Mode::Read, from: SlotState::Nil, to: SlotState::Wait };
+        let (mode, from, to) = (Mode::Read, SlotState::Nil, SlotState::Wait);
+        let wait = Event::Slot { pd: 0, fd: 4, mode, from, to };
         recorder.record(120_000, ThreadId(1), wait.into());
-        let edge = WorldEvent::Edge { fd: 4, ready: libc::EPOLLIN as u32 };
+        let ready = libc::EPOLLIN as u32;
+        let edge = WorldEvent::Edge { fd: 4, file: 1, ready, wakeup: ready };
         recorder.record(1_120_000, ThreadId::KERNEL, edge.into());
         let expected = "\
 # time since the start of the clock, thread, goroutine, what happened

@@ -124,7 +124,7 @@ pub fn footing(certificates: &[Certificate]) -> String {
     text += "\nmm: what an access means, C11 or sequentially consistent. deepest: operations on shared \
              memory, locks and parkers of\nthe longest execution. waits: timed waits of an execution \
              that end by their time; all others wait for their event.\nOnly `complete` is proof, and \
-             only within its bound and up to what loom overlooks (platform/loom.rs).\n";
+             only within its bound and loom's model of memory (platform/loom.rs).\n";
     let kernels: BTreeMap<&str, (&str, &str)> =
         certificates.iter().map(|c| (&*c.kernel, (&*c.rules, &*c.rules_not))).collect();
     for (kernel, (rules, not)) in kernels {

@@ -5,6 +5,7 @@
 //! | `plan.rs` | what a model is, and how far each checker goes with it |
 //! | `loom.rs` | a run under loom |
 //! | `shuttle.rs` | a run under shuttle, whose schedules are lists of choices |
+//! | `smaller.rs` | a failing run of shuttle, made smaller |
 //! | `certificate.rs` | what a run has covered, as data and as a row of a table |
 //! | `failure.rs` | files that keep a failing run of shuttle |
 //! | `limits.rs` | a checker's limits, as sentences |
@@ -20,12 +21,14 @@ mod loom;
 mod panics;
 mod plan;
 pub mod shuttle;
+mod smaller;
 
 pub use certificate::{Certificate, footing, heading, table};
 pub use failure::Failure;
 pub use limits::explain;
 pub(crate) use plan::models;
 pub use plan::{Bodies, Bound, Checker, KernelUse, Model, Profile};
+pub use smaller::{Smaller, shrink};
 
 use std::cell::RefCell;
 
@@ -39,13 +42,7 @@ use crate::platform::probe;
 /// # Panics
 /// When the model has no plan for this checker.
 pub fn run(model: &Model, checker: Checker, profile: Profile) -> Result<Certificate, Failed> {
-    panics::install_hook();
-    // A worker asks for the same and finds it done: else each execution would map a signal stack. Where
-    // it fails, an overflow is reported without the goroutine's name, as in production.
-    let _overflow_guard = netpoll::goroutine::install_for_thread();
-    if let Some(bend) = bend_of_environment()? {
-        probe::bend(Some(bend));
-    }
+    let _prepared = prepare()?;
     let start = std::time::Instant::now();
     let covered = match checker {
         Checker::Loom => loom::run(model, profile)?,
@@ -58,6 +55,17 @@ pub fn run(model: &Model, checker: Checker, profile: Profile) -> Result<Certific
         return Err(Failed { what, execution: covered.executions, choices: Vec::new() });
     }
     Ok(Certificate::new(model, checker, covered, start.elapsed()))
+}
+
+/// Prepares this thread for running models, for as long as what it returns is kept.
+fn prepare() -> Result<impl Sized, Failed> {
+    panics::install_hook();
+    if let Some(bend) = bend_of_environment()? {
+        probe::bend(Some(bend));
+    }
+    // A worker asks for the same and finds it done: else each execution would map a signal stack. Where
+    // it fails, an overflow is reported without the goroutine's name, as in production.
+    Ok(netpoll::goroutine::install_for_thread())
 }
 
 /// The variable that bends one access of the runtime for the models of this process: see [`probe::Bend`].

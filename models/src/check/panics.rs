@@ -1,10 +1,35 @@
 //! Panics inside models, as the process's hook sees them.
 
+use std::cell::{Cell, RefCell};
 use std::panic;
 use std::sync::Once;
 
 use shuttle::scheduler::RandomScheduler;
 use shuttle::{Config, Runner};
+
+thread_local! {
+    /// Where this thread raised a panic first, since somebody asked.
+    static FIRST: RefCell<Option<String>> = const { RefCell::new(None) };
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Where this thread has raised a panic first since the last call: `file:line:column`.
+pub(super) fn take_first() -> Option<String> {
+    FIRST.take()
+}
+
+/// Does something, and nothing is said about panics of this thread meanwhile.
+pub(super) fn quietly<R>(work: impl FnOnce() -> R) -> R {
+    struct Loud;
+    impl Drop for Loud {
+        fn drop(&mut self) {
+            IS_QUIET.set(false);
+        }
+    }
+    IS_QUIET.set(true);
+    let _loud = Loud;
+    work()
+}
 
 /// Makes the process's hook report what models panic with, and nothing else.
 ///
@@ -21,7 +46,11 @@ pub(super) fn install_hook() {
         panic::set_hook(Box::new(move |info| {
             let payload = info.payload();
             if payload.is::<&str>() || payload.is::<String>() {
-                before(info);
+                let location = info.location().map(ToString::to_string);
+                FIRST.with_borrow_mut(|first| *first = first.take().or(location));
+                if !IS_QUIET.get() {
+                    before(info);
+                }
             }
         }));
     });

@@ -4,13 +4,14 @@
 //! the same list as the simulated kernel's, so a run is a pure function of its list: a failure is
 //! replayed from it ([`replay`]), schedule, faults and data alike, without the scheduler that found it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use netpoll_sim::choice::{ChoiceKind, Choices};
+use netpoll_sim::choice::{Choices, Chosen};
 use netpoll_sim::{Choice, Source};
 use shuttle::scheduler::{
     DfsScheduler, PctScheduler, RandomScheduler, Schedule, Scheduler, Task, TaskId,
@@ -18,7 +19,8 @@ use shuttle::scheduler::{
 };
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
-use super::{Certificate, Checker, Covered, Failed, Model, Profile, progress};
+use super::{Certificate, Checker, Covered, Failed, Model, Profile, prepare, progress};
+use crate::platform::probe;
 use crate::platform::shuttle::{begin, set_choices, with_choices};
 use crate::platform::take_operations;
 
@@ -54,7 +56,8 @@ pub(super) fn run(model: &Model, checker: Checker, profile: Profile) -> Result<C
     };
     let dull = checker == Checker::Dfs;
     let recording = Recording { policy, source: Draw::Seeds { next: SEED, dull } };
-    let (executions, deepest) = execute(model, recording, Some(count))?;
+    let (executions, deepest) =
+        execute(model, recording, Some(count)).map_err(|broken| broken.failed)?;
     let complete = dull && executions <= count as u64;
     let bound = match checker {
         Checker::Pct => format!("{count} schedules of depth {PCT_DEPTH}"),
@@ -71,14 +74,38 @@ pub(super) fn run(model: &Model, checker: Checker, profile: Profile) -> Result<C
 /// What it violated.
 pub fn replay(model: &Model, choices: Vec<Choice>) -> Result<Certificate, Failed> {
     let start = Instant::now();
-    super::panics::install_hook();
-    // Asked, but not heeded. One that draws from a seed would tell people to replay from it.
-    let policy = Box::new(DfsScheduler::new(Some(1), true));
+    let _prepared = prepare()?;
     let bound = format!("one list of {} choices", choices.len());
-    let recording = Recording { policy, source: Draw::List(Some(choices)) };
-    let (executions, deepest) = execute(model, recording, None)?;
+    let ran = execute_once(model, Source::Replay(choices));
+    let (executions, deepest) = ran.map_err(|broken| broken.failed)?;
     let covered = Covered { executions, deepest, bound, complete: false };
     Ok(Certificate::new(model, Checker::Random, covered, start.elapsed()))
+}
+
+/// A failing run, with what only one run at a time can tell.
+pub(super) struct Broken {
+    pub(super) failed: Failed,
+    pub(super) chosen: Chosen,
+    /// Where the first panic was raised.
+    pub(super) location: Option<String>,
+    /// How each switch of thread that is not the dullest came about, in the order of the choices.
+    pub(super) switches: Vec<Switch>,
+}
+
+/// A switch of thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Switch {
+    /// Whether the thread that ran could not go on.
+    pub(super) blocked: bool,
+    /// The access that it was about to make, if it was at one.
+    pub(super) before: Option<&'static Location<'static>>,
+}
+
+/// Runs a model once.
+pub(super) fn execute_once(model: &Model, source: Source) -> Result<(u64, u64), Broken> {
+    // Asked, but not heeded. One that draws from a seed would tell people to replay from it.
+    let policy = Box::new(DfsScheduler::new(Some(1), true));
+    execute(model, Recording { policy, source: Draw::One(Some(source)) }, None)
 }
 
 /// Runs a model as often as the scheduler says; returns how often that was and the longest execution.
@@ -86,7 +113,7 @@ fn execute(
     model: &Model,
     scheduler: Recording,
     schedules: Option<usize>,
-) -> Result<(u64, u64), Failed> {
+) -> Result<(u64, u64), Broken> {
     let count = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
     let (counted, body, world) = (Arc::clone(&count), model.bodies.shuttle, model.world());
     let mut config = Config::new();
@@ -95,6 +122,7 @@ fn execute(
     config.max_steps = MaxSteps::FailAfter(STEPS_MAX);
     config.silence_warnings = true;
     let runner = Runner::new(scheduler, config);
+    super::panics::take_first();
     let ended = catch_unwind(AssertUnwindSafe(|| {
         runner.run(move || {
             let executions = counted.0.fetch_add(1, Relaxed) + 1;
@@ -105,20 +133,30 @@ fn execute(
             counted.1.fetch_max(take_operations(), Relaxed);
         })
     }));
-    let choices = set_choices(None).map(Choices::finish).unwrap_or_default().0;
-    let executions = count.0.load(Relaxed);
+    let chosen = set_choices(None).map(Choices::finish).unwrap_or_default();
+    let (executions, switches) = (count.0.load(Relaxed), SWITCHES.take());
     match ended {
         Ok(_) => Ok((executions, count.1.load(Relaxed))),
-        Err(payload) => Err(Failed::of_panic(&*payload, executions, choices)),
+        Err(payload) => Err(Broken {
+            failed: Failed::of_panic(&*payload, executions, chosen.choices.clone()),
+            chosen,
+            location: super::panics::take_first(),
+            switches,
+        }),
     }
+}
+
+thread_local! {
+    /// The switches of the execution that goes on.
+    static SWITCHES: RefCell<Vec<Switch>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Where the choices come from.
 enum Draw {
     /// A seed for each execution, counting up. `dull`: the kernel does the dullest thing everywhere.
     Seeds { next: u64, dull: bool },
-    /// One list, for one execution.
-    List(Option<Vec<Choice>>),
+    /// What one execution is made from.
+    One(Option<Source>),
 }
 
 /// A scheduler of shuttle's whose decisions are choices.
@@ -127,18 +165,24 @@ struct Recording {
     source: Draw,
 }
 
+/// A thread's number.
+fn number(id: TaskId) -> u16 {
+    u16::try_from(usize::from(id)).expect("a model has a handful of threads")
+}
+
 impl Scheduler for Recording {
     fn new_execution(&mut self) -> Option<Schedule> {
         let schedule = self.policy.new_execution()?;
-        let source = match &mut self.source {
-            Draw::List(list) => Source::Replay(list.take()?),
-            Draw::Seeds { dull: true, .. } => Source::Dull,
+        let choices = match &mut self.source {
+            Draw::One(source) => Choices::new(source.take()?),
+            Draw::Seeds { dull: true, .. } => Choices::without_deviations(Source::Dull),
             Draw::Seeds { next, .. } => {
                 *next += 1;
-                Source::Seed(*next)
+                Choices::without_deviations(Source::Seed(*next))
             }
         };
-        set_choices(Some(Choices::new(source)));
+        set_choices(Some(choices));
+        SWITCHES.take();
         Some(schedule)
     }
 
@@ -154,7 +198,13 @@ impl Scheduler for Recording {
         // Counted from the running thread, so that 0 is "go on".
         let start = current.map_or(0, place);
         let offset = || ((place(wanted) + n - start) % n) as u32;
-        let k = with_choices(|choices| choices.decide(ChoiceKind::Thread, n as u32, offset));
+        let numbers: Vec<u16> = runnable.iter().map(|task| number(task.id())).collect();
+        let k = with_choices(|choices| choices.decide(&numbers, start, offset));
+        let before = probe::take_last();
+        if k != 0 {
+            let blocked = current.is_none_or(|id| runnable.iter().all(|task| task.id() != id));
+            SWITCHES.with_borrow_mut(|switches| switches.push(Switch { blocked, before }));
+        }
         Some(runnable[(start + k as usize) % n].id())
     }
 

@@ -146,8 +146,8 @@ pub const EXHIBITS: &[Exhibit] = &[
         source: "D9",
         edits: &[Edit {
             file: "netpoll/src/poll/desc.rs",
-            find: "        self.info.publish(inner.snapshot(self.life()));\n        self.cancel(kernel, true, true)\n",
-            replace: "        let released = self.cancel(kernel, true, true);\n        self.info.publish(inner.snapshot(self.life()));\n        released\n",
+            find: "        self.info.publish(inner.snapshot());\n        kernel.trace(Event::Evict { pd: self.index, fd });\n        self.cancel(kernel, true, true)\n",
+            replace: "        let released = self.cancel(kernel, true, true);\n        self.info.publish(inner.snapshot());\n        kernel.trace(Event::Evict { pd: self.index, fd });\n        released\n",
         }],
         model: "park_against_close",
         checker: Loom,
@@ -158,7 +158,7 @@ pub const EXHIBITS: &[Exhibit] = &[
         source: "B01, B05; S8",
         edits: &[Edit {
             file: "netpoll/src/poll/desc.rs",
-            find: "        if self.life() != life {\n            return Released::default();\n        }\n",
+            find: "        if self.life() != life {\n            kernel.trace(Event::Stale { pd, life });\n            return Released::default();\n        }\n",
             replace: "",
         }],
         model: "stale_event_against_new_life",

@@ -156,7 +156,7 @@ impl<C: Checker> Host for CheckerHost<C> {
     fn block(&self, waiter: u16, _on: BlockedOn, until_ns: u64) -> Wake {
         if until_ns != NEVER && C::execution().passes_until(until_ns) {
             // Whoever comes between makes an event that the next look finds.
-            C::spin_hint();
+            C::time_passed();
             return Wake::TimedOut;
         }
         let sleeper = self.sleeper(waiter);

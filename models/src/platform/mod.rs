@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `primitives.rs` | the seam's primitives over a checker's copy of `std` |
 //! | `loom.rs` | [`Loom`]: every behaviour of the C11 memory model |
+//! | `loom_atomic.rs` | loom's atomics, so that loom explores them in full |
 //! | `shuttle.rs` | [`Shuttle`]: schedules of whole programs, sequentially consistent |
 //! | `execution.rs` | what belongs to one execution: the clock and the operations counted |
 //! | `kernel.rs` | the simulated kernel on a checker's threads |
@@ -16,6 +17,7 @@
 mod execution;
 mod kernel;
 pub(crate) mod loom;
+mod loom_atomic;
 mod primitives;
 pub mod probe;
 pub(crate) mod shuttle;
@@ -43,6 +45,8 @@ pub trait Checker: Primitives {
     fn strikes(fault: FaultKind) -> bool;
     /// A point that the runtime passes before it touches memory that the checker cannot see.
     fn checkpoint();
+    /// A wait of the caller has ended by its time: a point at which others may run.
+    fn time_passed();
     /// Which of the checker's threads runs: what a goroutine must find unchanged after each park.
     fn thread() -> String;
 }

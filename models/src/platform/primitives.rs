@@ -6,21 +6,21 @@
 
 /// Implements [`Primitives`](netpoll::platform::Primitives) for `$platform` over `$krate`.
 macro_rules! primitives {
-    ($platform:ident over $krate:ident) => {
+    ($platform:ident over $krate:ident, atomics of $($atomics:ident)::+) => {
         impl ::netpoll::platform::Primitives for $platform {
             // The smallest that can be split: the third goroutine finds it full.
             const RUN_QUEUE: u32 = 2;
 
-            type AtomicU32 = CheckerAtomic<::$krate::sync::atomic::AtomicU32>;
-            type AtomicU64 = CheckerAtomic<::$krate::sync::atomic::AtomicU64>;
-            type AtomicUsize = CheckerAtomic<::$krate::sync::atomic::AtomicUsize>;
+            type AtomicU32 = CheckerAtomic<$($atomics)::+::AtomicU32>;
+            type AtomicU64 = CheckerAtomic<$($atomics)::+::AtomicU64>;
+            type AtomicUsize = CheckerAtomic<$($atomics)::+::AtomicUsize>;
             type Mutex<T: Send + 'static> = CheckerMutex<T>;
             type Parker = CheckerParker;
             type Thread = CheckerThread;
 
             fn fence(order: ::std::sync::atomic::Ordering) {
                 $crate::platform::execution::count();
-                ::$krate::sync::atomic::fence(order);
+                $($atomics)::+::fence(order);
             }
 
             fn spawn(
@@ -40,9 +40,9 @@ macro_rules! primitives {
         #[derive(Debug)]
         pub struct CheckerAtomic<A>(A);
 
-        $crate::platform::primitives::atomic!(u32, ::$krate::sync::atomic::AtomicU32);
-        $crate::platform::primitives::atomic!(u64, ::$krate::sync::atomic::AtomicU64);
-        $crate::platform::primitives::atomic!(usize, ::$krate::sync::atomic::AtomicUsize);
+        $crate::platform::primitives::atomic!(u32, $($atomics)::+::AtomicU32);
+        $crate::platform::primitives::atomic!(u64, $($atomics)::+::AtomicU64);
+        $crate::platform::primitives::atomic!(usize, $($atomics)::+::AtomicUsize);
 
         /// The checker's lock. Poison means nothing here: checkers count the panics of all their threads
         /// as one thread's, so a goroutine that unwinds poisons what others hold meanwhile.
@@ -105,7 +105,7 @@ macro_rules! primitives {
                         return self.park();
                     }
                     // Others may run before the sleeper finds that its time is over.
-                    ::$krate::thread::yield_now();
+                    <$platform as $crate::platform::Checker>::time_passed();
                     *self.token() = false;
                 }
             }

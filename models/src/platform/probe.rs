@@ -98,6 +98,8 @@ thread_local! {
     /// How often the bent place was passed.
     static BENT: Cell<u64> = const { Cell::new(0) };
     static PLACES: RefCell<Option<Passed>> = const { RefCell::new(None) };
+    /// The place that was passed last.
+    static LAST: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }
 
 /// Bends one place for all models that this thread runs from now on, or none.
@@ -131,6 +133,12 @@ pub fn take_places() -> Vec<Place> {
     places.map(place).collect()
 }
 
+/// The place that this thread has passed last since the last call. A checker that is asked which thread
+/// goes on finds the access at which the running one stands.
+pub(crate) fn take_last() -> Option<&'static Location<'static>> {
+    LAST.take()
+}
+
 /// The orderings to use here: those that are written, or the bent ones.
 #[inline]
 fn orderings_here<const N: usize>(
@@ -150,6 +158,7 @@ fn orderings_here<const N: usize>(
 
 #[inline]
 fn pass(at: &'static Location<'static>) {
+    LAST.set(Some(at));
     PLACES.with_borrow_mut(|places| {
         if let Some(places) = places
             && let Some(file) = at.file().strip_prefix(ROOT)

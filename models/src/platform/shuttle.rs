@@ -17,7 +17,7 @@ use super::{Checker, Execution, World};
 #[derive(Debug)]
 pub enum Shuttle {}
 
-primitives!(Shuttle over shuttle);
+primitives!(Shuttle over shuttle, atomics of shuttle::sync::atomic);
 
 thread_local! {
     /// The execution that goes on on this thread of the operating system.
@@ -56,6 +56,10 @@ impl Checker for Shuttle {
     }
 
     fn checkpoint() {
+        shuttle::thread::yield_now();
+    }
+
+    fn time_passed() {
         shuttle::thread::yield_now();
     }
 

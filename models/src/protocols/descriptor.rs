@@ -148,9 +148,9 @@ pub(super) struct Descriptor<P: Checked> {
 impl<P: Checked> Descriptor<P> {
     /// A descriptor in its first life.
     pub(super) fn open() -> Arc<Descriptor<P>> {
-        let pd = PollDesc::new(0);
-        pd.open(5, FileKind::Other);
-        Arc::new(Descriptor { pd, kernel: P::kernel(1), seats: Seats::new() })
+        let (pd, kernel) = (PollDesc::new(0), P::kernel(1));
+        pd.open(&kernel, 5, FileKind::Other);
+        Arc::new(Descriptor { pd, kernel, seats: Seats::new() })
     }
 
     /// Waits for an edge.

@@ -34,13 +34,13 @@ models! {
     /// A close sends a reader away and returns when the number is free.
     close_against_read { loom: Bound::preemptions(3), shuttle: [Pct, Urw], kernel: Scripted }
     /// A read that a close overtakes reads from its own file or not at all.
-    close_against_last_read { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    close_against_last_read { loom: Bound::preemptions(4), shuttle: [Pct, Urw], kernel: Scripted }
     /// Of two closes of a file one succeeds.
     close_against_close_of_a_file { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// A close leaves the next file of that number alone.
     close_against_open { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// A thread that waits never misses the worker that has to poll for it.
-    read_against_sleep { loom: Bound::preemptions(2), shuttle: [Pct, Urw], kernel: Scripted }
+    read_against_sleep { loom: Bound::preemptions(3), shuttle: [Pct, Urw], kernel: Scripted }
 }
 
 /// A file over an eventfd that holds `count`.

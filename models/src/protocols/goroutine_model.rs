@@ -27,7 +27,7 @@ use crate::platform::{Checked, Checker};
 models! {
     /// On one worker a join has the results of two goroutines.
     join_on_one_worker {
-        loom: Bound::preemptions(3),
+        loom: Bound::preemptions(2),
         shuttle: [Pct, Random, Urw],
         kernel: Scripted
     }

@@ -27,7 +27,7 @@ models! {
     /// An edge and a deadline at once release the reader once.
     park_against_ready_and_deadline { loom: Bound::preemptions(3), shuttle: [Pct, Urw] }
     /// An edge, a deadline and a close at once release a parked reader once.
-    ready_against_deadline_and_close { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw] }
+    ready_against_deadline_and_close { loom: Bound::preemptions(4), shuttle: [Pct, Urw] }
     /// A hang-up releases the reader and the writer.
     two_parks_against_hang_up { loom: Bound::preemptions(3), shuttle: [Pct, Urw] }
     /// A hang-up and a close at once release a parked reader and a parked writer once each.
@@ -94,7 +94,7 @@ fn ready_against_deadline_and_close<P: Checked>() {
     join([timer, closer]);
     descriptor.assert_edge_kept_unless_used(outcome.is_ok());
     assert_eq!(descriptor.pd.check(Mode::Read), Err(PollError::Closing));
-    descriptor.pd.end();
+    descriptor.pd.end(&descriptor.kernel);
 }
 
 fn two_parks_against_hang_up<P: Checked>() {
@@ -128,5 +128,5 @@ fn hang_up_against_close<P: Checked>() {
         assert!(matches!(outcome, Ok(()) | Err(PollError::Closing)), "{outcome:?}");
     }
     join([poller, closer]);
-    descriptor.pd.end();
+    descriptor.pd.end(&descriptor.kernel);
 }

@@ -13,6 +13,8 @@
 //!   runnable (S18: an order of steps and not of memory, so for shuttle);
 //! * a timer is due at a worker that spins and is slow to come to it; another one comes back from the
 //!   kernel for it. It must run it: to leave it to the spinner is to come back again and again;
+//! * a timer is due at a worker that is retired and does something else: the only active one comes back
+//!   from the kernel for it and must run it, although there is nobody to steal from;
 //! * a timer is armed while a retired worker, which has not seen it, goes into the final poll, and the
 //!   only active one is still awake, so nobody is woken: when that one goes to sleep it breaks the poll.
 
@@ -41,12 +43,18 @@ models! {
         loom: Bound::preemptions(2), shuttle: [Pct, Urw], kernel: Scripted
     }
     /// An event between T3 and the count forgets nobody.
-    event_against_waiter_count { loom: Bound::preemptions(2), shuttle: [Pct, Urw], kernel: Scripted }
+    event_against_waiter_count {
+        loom: Bound::preemptions(2).capped(20_000), shuttle: [Pct, Urw], kernel: Scripted
+    }
     /// The waiter count goes down when the goroutine is runnable.
     waiter_count_against_inject { shuttle: [Pct, Urw], kernel: Scripted }
     /// A worker that finds a timer due at a spinner's does not turn in circles around it.
     due_timer_against_spinner {
         loom: Bound::preemptions(2).capped(10_000), shuttle: [Pct, Urw], kernel: Scripted
+    }
+    /// The only active worker runs the due timer of a retired one.
+    due_timer_of_retired_worker {
+        loom: Bound::preemptions(3), shuttle: [Pct, Urw], kernel: Scripted
     }
     /// A timer that nobody was woken for is not slept over by the final poller.
     sleeper_breaks_final_poll {
@@ -238,12 +246,28 @@ fn due_timer_against_spinner<P: Checked>() {
     join([other, armer]);
 }
 
+fn due_timer_of_retired_worker<P: Checked>() {
+    let shared = runtime_of::<P>(1, 2);
+    let parked = Parked::at(&shared, 0);
+    let now = shared.kernel.clock();
+    // Worker 1 is none of the model's threads: it is busy for as long as the model takes.
+    let _ = shared.workers[1].timers.add(1, now, parked.wake(), |_| {});
+    let armer = {
+        let shared = shared.clone();
+        P::thread(move || {
+            shared.arm_timer(now + SOON_NS, parked.nothing());
+        })
+    };
+    assert_eq!(shared.worker_loop(0).find_runnable(), Some(parked.g));
+    join([armer]);
+}
+
 fn sleeper_breaks_final_poll<P: Checked>() {
     let shared = runtime_of::<P>(1, 2);
     let parked = Parked::at(&shared, 0);
     let now = shared.kernel.clock();
     // The reason for which worker 1 polls: somebody waits for an event that never comes.
-    shared.netpoll.add_waiter();
+    shared.netpoll.add_waiter(&shared.kernel);
     let other = other_worker(&shared, 1, |g| panic!("worker 1 has no goroutine, and ran #{g}"));
     let armer = {
         let shared = shared.clone();

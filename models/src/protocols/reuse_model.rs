@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use netpoll::ops::Deadlines;
-use netpoll::platform::{Atomic, Errno, Kernel, RawFd};
+use netpoll::platform::{Atomic, Kernel, RawFd};
 use netpoll::poll::desc::StartRead;
 use netpoll::poll::{Delay, FileKind, Netpoll, PollDesc, Released};
 use netpoll::trace::Mode;
@@ -43,8 +43,8 @@ impl<P: Checked> Descriptor<P> {
     /// The life ends and the next one begins.
     fn reopen(&self) {
         self.evict();
-        self.pd.end();
-        self.pd.open(5, FileKind::Other);
+        self.pd.end(&self.kernel);
+        self.pd.open(&self.kernel, 5, FileKind::Other);
     }
 
     fn assert_healthy(&self) {
@@ -69,7 +69,7 @@ fn stale_event_against_new_life<P: Checked>() {
     descriptor.event_of(harvested, ERROR);
     assert_eq!(descriptor.pd.slot_state(Mode::Read), before, "S8: an event that fits no more");
     descriptor.evict();
-    descriptor.pd.end();
+    descriptor.pd.end(&descriptor.kernel);
 }
 
 fn spurious_edge_against_edge<P: Checked>() {
@@ -142,51 +142,29 @@ impl<P: Checked> World<P> {
         self.netpoll.close(&self.kernel, index);
         assert_eq!(self.kernel.close(fd), Ok(()));
     }
-
-    /// `File::read`.
-    fn read(&self, fd: RawFd, index: u32) -> u64 {
-        let pd = self.netpoll.lives.get(index);
-        assert_eq!(pd.reset(&self.kernel, Mode::Read), Ok(()));
-        let mut bytes = [0; 8];
-        loop {
-            match self.kernel.read(fd, &mut bytes) {
-                Ok(count) => {
-                    assert_eq!(count, bytes.len());
-                    return u64::from_ne_bytes(bytes);
-                }
-                Err(errno) => assert_eq!(errno, Errno::EAGAIN),
-            }
-            assert_eq!(self.seats.wait(pd, &self.kernel, Mode::Read), Ok(()));
-        }
-    }
 }
 
 fn reuse_against_late_dispatch<P: Checked>() {
     let world = World::<P>::new();
-    let first = world.kernel.eventfd().expect("numbers are free");
-    let index = world
-        .netpoll
-        .open(&world.kernel, first, FileKind::Other)
-        .expect("an eventfd can be polled");
-    assert_eq!(world.kernel.write(first, &1u64.to_ne_bytes()), Ok(8));
+    let World { kernel, netpoll, seats, .. } = &*world;
+    let first = kernel.eventfd().expect("numbers are free");
+    let index = netpoll.open(kernel, first, FileKind::Other).expect("an eventfd can be polled");
+    assert_eq!(kernel.write(first, &1u64.to_ne_bytes()), Ok(8));
     let poller = {
         let world = world.clone();
         P::thread(move || world.poll())
     };
     world.close(first, index);
-    let second = world.kernel.eventfd().expect("numbers are free");
+    let second = kernel.eventfd().expect("numbers are free");
     assert_eq!(second, first, "the lowest free number");
-    let again = world
-        .netpoll
-        .open(&world.kernel, second, FileKind::Other)
-        .expect("an eventfd can be polled");
+    let again = netpoll.open(kernel, second, FileKind::Other).expect("an eventfd can be polled");
     assert_eq!(again, index, "the last descriptor freed");
-    let peer = {
-        let world = world.clone();
-        P::thread(move || assert_eq!(world.kernel.write(second, &2u64.to_ne_bytes()), Ok(8)))
-    };
-    assert_eq!(world.read(second, again), 2, "S33");
+    assert_eq!(kernel.write(second, &2u64.to_ne_bytes()), Ok(8));
+    assert_eq!(seats.wait(netpoll.lives.get(again), kernel, Mode::Read), Ok(()));
+    let mut bytes = [0; 8];
+    assert_eq!(kernel.read(second, &mut bytes), Ok(8));
+    assert_eq!(u64::from_ne_bytes(bytes), 2, "S33");
     world.over.store(1, Release);
-    world.netpoll.wake(&world.kernel);
-    join([poller, peer]);
+    netpoll.wake(kernel);
+    join([poller]);
 }

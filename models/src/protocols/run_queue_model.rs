@@ -25,7 +25,7 @@ models! {
     /// A thief reads nothing from a place that is used again.
     steal_against_reuse { loom: Bound::preemptions(3), shuttle: [Pct, Urw] }
     /// A full ring and a thief never give away the same goroutine.
-    steal_against_overflow { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw] }
+    steal_against_overflow { loom: Bound::preemptions(4), shuttle: [Pct, Urw] }
     /// Owner and thief never both take the newest goroutine.
     steal_against_next { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw] }
     /// Two thieves and the owner share the queue.

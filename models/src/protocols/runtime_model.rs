@@ -63,7 +63,7 @@ models! {
     shutdown_with_time { shuttle: [Pct, Random, Urw], kernel: Faulty, timed_waits: 1_000 }
     /// A shutdown against a goroutine that is being woken.
     shutdown_against_wake {
-        loom: Bound::preemptions(2),
+        loom: Bound::preemptions(2).capped(30_000),
         shuttle: [Pct, Random, Urw],
         kernel: Scripted
     }

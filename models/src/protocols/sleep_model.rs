@@ -27,7 +27,7 @@ models! {
     /// A goroutine that is submitted never misses a worker that goes to sleep.
     sleep_against_inject { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// A goroutine in another worker's queue never misses the spinning worker that gives up.
-    sleep_against_run_queue { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    sleep_against_run_queue { loom: Bound::preemptions(4), shuttle: [Pct, Urw], kernel: Scripted }
     /// A submitter that relies on another one, which then finds nobody to wake, is not let down.
     sleep_against_two_submitters {
         loom: Bound::preemptions(2), shuttle: [Pct, Urw], kernel: Scripted
@@ -38,7 +38,7 @@ models! {
     sleep_against_event { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
     /// A thread that waits for an event is polled for.
     sleep_against_waiting_thread {
-        loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted
+        loom: Bound::preemptions(4), shuttle: [Pct, Urw], kernel: Scripted
     }
     /// A thread that sees the final poll, which ends at that moment, is polled for nevertheless.
     waiting_thread_at_poll_end {

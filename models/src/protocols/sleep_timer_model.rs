@@ -21,9 +21,9 @@ use crate::platform::{Checked, join};
 
 models! {
     /// A timer that is armed earlier never leaves the final poller asleep beyond it.
-    sleep_against_earlier_timer { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    sleep_against_earlier_timer { loom: Bound::preemptions(4), shuttle: [Pct, Urw], kernel: Scripted }
     /// The first timer never misses the spinning worker that gives up.
-    sleep_against_first_timer { loom: Bound::UNBOUNDED, shuttle: [Pct, Urw], kernel: Scripted }
+    sleep_against_first_timer { loom: Bound::preemptions(4), shuttle: [Pct, Urw], kernel: Scripted }
     /// A timer that the poller counts on is removed: the later one that takes its place is not lost.
     sleep_against_replaced_timer {
         loom: Bound::preemptions(3), shuttle: [Pct, Urw], kernel: Scripted, timed_waits: 2
@@ -84,7 +84,7 @@ fn sleep_against_timer_in_time<P: Checked>() {
     let parked = Parked::at(&shared, 0);
     let now = shared.kernel.clock();
     // At the other worker's, so that the two timers have no lock in common.
-    let _ = shared.workers[1].timers.add(1, now + SOON_NS, parked.nothing());
+    let _ = shared.workers[1].timers.add(1, now + SOON_NS, parked.nothing(), |_| {});
     let armer = {
         let shared = shared.clone();
         P::thread(move || {

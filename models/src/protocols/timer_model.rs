@@ -28,28 +28,28 @@ fn wake(g: u32) -> Job {
 
 fn due<P: Checked>(timers: &Timers<P>) -> Vec<Job> {
     let mut due = Vec::new();
-    timers.take_due(NOW, &mut due);
+    timers.take_due(0, NOW, &mut due, |_| {});
     due
 }
 
 fn disarm_against_due<P: Checked>() {
     let timers = Arc::new(Timers::<P>::new());
-    let (id, earliest) = timers.add(0, NOW, wake(1));
+    let (id, earliest) = timers.add(0, NOW, wake(1), |_| {});
     assert!(earliest, "it is the only one");
     let disarmer = {
         let timers = timers.clone();
         P::thread(move || {
-            let removed = timers.remove(id);
+            let removed = timers.remove(id, |_| {});
             assert_eq!(timers.is_empty(), timers.earliest() == NEVER, "the heap is as it says");
             // A place is used again: an old name must not remove the new timer.
-            let _next = timers.add(0, NOW + 1, wake(if removed { 2 } else { 3 }));
-            assert!(!timers.remove(id), "a timer is removed once");
+            let _next = timers.add(0, NOW + 1, wake(if removed { 2 } else { 3 }), |_| {});
+            assert!(!timers.remove(id, |_| {}), "a timer is removed once");
         })
     };
     let fired = due(&timers);
     join([disarmer]);
     let mut rest = Vec::new();
-    timers.take_due(NOW + 1, &mut rest);
+    timers.take_due(0, NOW + 1, &mut rest, |_| {});
     match fired[..] {
         [] => assert_eq!(rest, [wake(2)], "who removed it was told so"),
         [job] => assert_eq!((job, &rest[..]), (wake(1), &[wake(3)][..]), "it fired, not removed"),
@@ -60,7 +60,7 @@ fn disarm_against_due<P: Checked>() {
 fn two_take_due<P: Checked>() {
     let timers = Arc::new(Timers::<P>::new());
     for g in 1..=2 {
-        let _never_removed = timers.add(0, NOW, wake(g));
+        let _never_removed = timers.add(0, NOW, wake(g), |_| {});
     }
     let taken = Arc::new(std::sync::Mutex::new(Vec::new()));
     let other = {
@@ -79,17 +79,17 @@ fn two_take_due<P: Checked>() {
 
 fn arm_against_disarm_and_due<P: Checked>() {
     let timers = Arc::new(Timers::<P>::new());
-    let (id, _) = timers.add(0, NOW, wake(1));
+    let (id, _) = timers.add(0, NOW, wake(1), |_| {});
     let armer = {
         let timers = timers.clone();
         P::thread(move || {
-            let _never_removed = timers.add(0, NOW + 1, wake(2));
+            let _never_removed = timers.add(0, NOW + 1, wake(2), |_| {});
         })
     };
     let disarmer = {
         let timers = timers.clone();
         P::thread(move || {
-            timers.remove(id);
+            timers.remove(id, |_| {});
         })
     };
     assert!(due(&timers).len() <= 1, "one is due");

@@ -188,6 +188,7 @@ impl<P: Platform> Epoll<P> {
             }
         }
         self.wake_sig.swap(0, Acquire);
+        kernel.trace(Event::Drained);
     }
 
     /// Makes the blocked poll, or the next one that blocks, return at once.

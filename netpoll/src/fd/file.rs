@@ -23,7 +23,7 @@ use crate::poll::desc::Begin;
 use crate::poll::{FileKind, PollDesc, PollError};
 use crate::sched::g::PROXY;
 use crate::sched::shared::Shared;
-use crate::trace::{Mode, WaitReason};
+use crate::trace::{Event, Mode, WaitReason};
 use crate::waiter::Parking;
 
 /// Operations of one direction that may succeed in a row without waiting before the goroutine lets
@@ -128,6 +128,7 @@ pub(super) struct Locked<'a, P: Platform> {
 
 impl<P: Platform> Drop for Locked<'_, P> {
     fn drop(&mut self) {
+        self.file.says_leave();
         if self.file.mutex.unlock(self.mode) {
             self.file.destroy();
         }
@@ -139,6 +140,7 @@ pub(super) struct Referenced<'a, P: Platform>(&'a File<P>);
 
 impl<P: Platform> Drop for Referenced<'_, P> {
     fn drop(&mut self) {
+        self.0.says_leave();
         if self.0.mutex.decref() {
             self.0.destroy();
         }
@@ -199,12 +201,24 @@ impl<P: Platform> File<P> {
 
     pub(super) fn lock(&self, mode: Mode) -> io::Result<Locked<'_, P>> {
         self.mutex.lock(mode, WaitReason::FdLock(self.number, mode))?;
+        self.says_use();
         Ok(Locked { file: self, mode })
     }
 
     pub(super) fn reference(&self) -> io::Result<Referenced<'_, P>> {
         self.mutex.incref()?;
+        self.says_use();
         Ok(Referenced(self))
+    }
+
+    /// Tells the trace that the caller has a reference.
+    pub(crate) fn says_use(&self) {
+        self.kernel().trace(Event::Use { fd: self.number, pd: self.pd });
+    }
+
+    /// Tells the trace that the caller is about to give it back.
+    pub(crate) fn says_leave(&self) {
+        self.kernel().trace(Event::Leave { fd: self.number, pd: self.pd });
     }
 
     // ---- try, wait, retry --------------------------------------------------------------------------
@@ -288,7 +302,7 @@ impl<P: Platform> File<P> {
         let parking = Parking::prepare(WaitReason::Io(self.number, mode));
         *g.proxy.lock() = Some(parking.waiter());
         if self.pd().commit(self.kernel(), mode, index) {
-            shared.netpoll.add_waiter();
+            shared.netpoll.add_waiter(&shared.kernel);
             shared.ensure_poller();
             let _always_unparked = parking.park(None);
         } else {

@@ -92,7 +92,10 @@ fn connect_inet<P: Platform>(
     if deadline.is_some() {
         file.set_deadline(Deadlines::Write, deadline)?;
     }
-    wait_connected(&file)?;
+    file.says_use();
+    let connected = wait_connected(&file);
+    file.says_leave();
+    connected?;
     if deadline.is_some() {
         file.set_deadline(Deadlines::Write, None)?;
     }

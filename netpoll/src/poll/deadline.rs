@@ -47,6 +47,8 @@ pub(super) struct Deadline {
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
+    /// The number of this life, or of the next one when it is over.
+    pub(super) life: u32,
     pub(super) closing: bool,
     pub(super) read: Deadline,
     pub(super) write: Deadline,
@@ -58,8 +60,8 @@ impl Inner {
         self.read.at > 0 && self.read.at == self.write.at
     }
 
-    pub(super) fn snapshot(&self, life: u32) -> Snapshot {
-        Snapshot::new(life, self.closing, self.read.at < 0, self.write.at < 0)
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.life, self.closing, self.read.at < 0, self.write.at < 0)
     }
 }
 
@@ -80,20 +82,20 @@ impl<P: Platform> PollDesc<P> {
         let (old_read, old_write) = (inner.read.at, inner.write.at);
         let was_combined = inner.is_combined();
         let at = at.max(-1);
-        for (mode, deadline, other) in [
-            (Mode::Read, Deadlines::Read, Deadlines::Write),
-            (Mode::Write, Deadlines::Write, Deadlines::Read),
-        ] {
-            if which != other {
-                debug_assert!(which == deadline || which == Deadlines::Both);
-                kernel.trace(Event::Deadline { fd: self.fd(), mode, at_ns: at });
-                match mode {
-                    Mode::Read => inner.read.at = at,
-                    Mode::Write => inner.write.at = at,
-                }
+        let (read, write) = (which != Deadlines::Write, which != Deadlines::Read);
+        if read {
+            inner.read.at = at;
+        }
+        if write {
+            inner.write.at = at;
+        }
+        let fd = self.fd();
+        self.info.publish(inner.snapshot());
+        for (mode, is_set) in [(Mode::Read, read), (Mode::Write, write)] {
+            if is_set {
+                kernel.trace(Event::Deadline { pd: self.index, fd, mode, at_ns: at });
             }
         }
-        self.info.publish(inner.snapshot(self.life()));
 
         let combined = inner.is_combined();
         let kind = if combined { Deadlines::Both } else { Deadlines::Read };
@@ -163,9 +165,14 @@ impl<P: Platform> PollDesc<P> {
             let armed = deadline.timer.is_some() || job.which == Deadlines::Both;
             assert!(armed, "S11: {job:?} fires and was not armed");
             deadline.at = -1;
-            kernel.trace(Event::Expired { fd: self.fd(), mode });
         }
-        self.info.publish(inner.snapshot(self.life()));
+        let fd = self.fd();
+        self.info.publish(inner.snapshot());
+        for (mode, fires) in [(Mode::Read, read), (Mode::Write, write)] {
+            if fires {
+                kernel.trace(Event::Expired { pd: self.index, fd, mode });
+            }
+        }
         self.cancel(kernel, read, write)
     }
 }

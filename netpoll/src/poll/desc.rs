@@ -85,7 +85,8 @@ pub struct PollDesc<P: Platform> {
     pub(super) index: u32,
     /// The file of this life, as a two's complement word.
     fd: P::AtomicU32,
-    /// The life number; incremented when a life *ends*, so that between two lives no event fits.
+    /// The life number, for the poll loop, which has no lock; incremented when a life *ends*, so that
+    /// between two lives no event fits.
     life: P::AtomicU32,
     pub(super) info: Info<P>,
     read: Slot<P>,
@@ -140,9 +141,11 @@ impl<P: Platform> PollDesc<P> {
         }
     }
 
-    fn trace(&self, kernel: &P::Kernel, mode: Mode, change: Change) {
-        if change.from != change.to {
-            kernel.trace(Event::Slot { fd: self.fd(), mode, from: change.from, to: change.to });
+    /// Says that a slot changed. `fd` was read before the change, so that nothing comes between the two.
+    fn trace(&self, kernel: &P::Kernel, fd: RawFd, mode: Mode, change: Change) {
+        let Change { from, to } = change;
+        if from != to {
+            kernel.trace(Event::Slot { pd: self.index, fd, mode, from, to });
         }
     }
 
@@ -152,24 +155,27 @@ impl<P: Platform> PollDesc<P> {
     ///
     /// # Panics
     /// S14: when a waiter of the previous life is still in a slot.
-    pub fn open(&self, fd: RawFd, kind: FileKind) {
+    pub fn open(&self, kernel: &P::Kernel, fd: RawFd, kind: FileKind) {
         let mut inner = self.inner.lock();
         // Life 0 is never given out: it is the tag of events that carry none.
-        let life = self.life.load(Relaxed).max(1);
-        self.life.store(life, Relaxed);
+        inner.life = inner.life.max(1);
+        self.life.store(inner.life, Relaxed);
         self.fd.store(fd.cast_unsigned(), Relaxed);
         for mode in [Mode::Read, Mode::Write] {
             // A stale event may have left `Ready` behind; reset panics on anything worse.
-            let _ = self.slot(mode).reset();
+            if let Some(change) = self.slot(mode).reset() {
+                self.trace(kernel, fd, mode, change);
+            }
         }
-        let Inner { closing, read, write } = &mut *inner;
+        let Inner { closing, read, write, .. } = &mut *inner;
         *closing = false;
         for deadline in [read, write] {
             assert!(deadline.timer.is_none(), "S13: a new life of fd {fd} has an armed timer");
             deadline.at = 0;
             deadline.generation += 1;
         }
-        self.info.publish_new_life(inner.snapshot(life).of(kind));
+        self.info.publish_new_life(inner.snapshot().of(kind));
+        kernel.trace(Event::Open { fd, pd: self.index, life: inner.life });
     }
 
     /// Tears the life down: releases both waiters for good and stops the timers. Exactly once a life.
@@ -178,9 +184,9 @@ impl<P: Platform> PollDesc<P> {
     /// S13: when it was done already.
     pub fn evict(&self, kernel: &P::Kernel, timers: &dyn DeadlineTimers) -> Released {
         let mut inner = self.inner.lock();
-        assert!(!inner.closing, "S13: fd {} is evicted twice", self.fd());
-        kernel.trace(Event::Evict { fd: self.fd() });
-        let Inner { closing, read, write } = &mut *inner;
+        let fd = self.fd();
+        assert!(!inner.closing, "S13: fd {fd} is evicted twice");
+        let Inner { closing, read, write, .. } = &mut *inner;
         *closing = true;
         for deadline in [read, write] {
             deadline.generation += 1;
@@ -188,7 +194,8 @@ impl<P: Platform> PollDesc<P> {
                 timers.disarm(id);
             }
         }
-        self.info.publish(inner.snapshot(self.life()));
+        self.info.publish(inner.snapshot());
+        kernel.trace(Event::Evict { pd: self.index, fd });
         self.cancel(kernel, true, true)
     }
 
@@ -197,25 +204,29 @@ impl<P: Platform> PollDesc<P> {
     ///
     /// # Panics
     /// S13, S14: when the life was not evicted or a waiter is still there.
-    pub fn end(&self) {
-        let inner = self.inner.lock();
-        assert!(inner.closing, "S13: fd {} ends without being evicted", self.fd());
+    pub fn end(&self, kernel: &P::Kernel) {
+        let mut inner = self.inner.lock();
+        let fd = self.fd();
+        assert!(inner.closing, "S13: fd {fd} ends without being evicted");
         for mode in [Mode::Read, Mode::Write] {
-            let _ = self.slot(mode).reset();
+            if let Some(change) = self.slot(mode).reset() {
+                self.trace(kernel, fd, mode, change);
+            }
         }
-        self.bump_life(&inner);
+        self.bump_life(kernel, fd, &mut inner);
     }
 
     /// Ends a life whose registration with the kernel failed: nothing can be in flight (S34).
-    pub fn abandon(&self) {
-        let inner = self.inner.lock();
-        self.bump_life(&inner);
+    pub fn abandon(&self, kernel: &P::Kernel) {
+        let mut inner = self.inner.lock();
+        self.bump_life(kernel, self.fd(), &mut inner);
     }
 
-    fn bump_life(&self, inner: &Inner) {
-        let life = (self.life() + 1) & LIFE_MAX;
-        self.life.store(life, Relaxed);
-        self.info.publish(inner.snapshot(life));
+    fn bump_life(&self, kernel: &P::Kernel, fd: RawFd, inner: &mut Inner) {
+        inner.life = (inner.life + 1) & LIFE_MAX;
+        self.life.store(inner.life, Relaxed);
+        kernel.trace(Event::End { fd, pd: self.index });
+        self.info.publish(inner.snapshot());
     }
 
     // ---- the wait path -----------------------------------------------------------------------------
@@ -228,8 +239,9 @@ impl<P: Platform> PollDesc<P> {
     #[inline]
     pub fn reset(&self, kernel: &P::Kernel, mode: Mode) -> Result<(), PollError> {
         self.info.load().check(mode)?;
+        let fd = self.fd();
         if let Some(change) = self.slot(mode).reset() {
-            self.trace(kernel, mode, change);
+            self.trace(kernel, fd, mode, change);
         }
         Ok(())
     }
@@ -242,9 +254,10 @@ impl<P: Platform> PollDesc<P> {
     /// # Panics
     /// S2: on a second consumer.
     pub fn begin(&self, kernel: &P::Kernel, mode: Mode) -> Result<Begin, PollError> {
+        let fd = self.fd();
         self.info.load().check(mode)?;
         let (change, enter) = self.slot(mode).enter();
-        self.trace(kernel, mode, change);
+        self.trace(kernel, fd, mode, change);
         match enter {
             Enter::Ready => Ok(Begin::Ready),
             Enter::Wait => {
@@ -264,9 +277,10 @@ impl<P: Platform> PollDesc<P> {
     /// T3: parks goroutine `g`, which has begun a wait and no longer runs. False when it was released
     /// meanwhile and must run on. The caller adds one waiter after, not before, a true.
     pub fn commit(&self, kernel: &P::Kernel, mode: Mode, g: u32) -> bool {
+        let fd = self.fd();
         match self.slot(mode).park(g) {
             Some(change) => {
-                self.trace(kernel, mode, change);
+                self.trace(kernel, fd, mode, change);
                 true
             }
             None => false,
@@ -275,8 +289,9 @@ impl<P: Platform> PollDesc<P> {
 
     /// T4: ends a wait. True when an edge ended it.
     pub fn finish(&self, kernel: &P::Kernel, mode: Mode) -> bool {
+        let fd = self.fd();
         let (change, ready) = self.slot(mode).leave();
-        self.trace(kernel, mode, change);
+        self.trace(kernel, fd, mode, change);
         ready
     }
 
@@ -326,13 +341,17 @@ impl<P: Platform> PollDesc<P> {
     /// life. It is harmless, because every consumer retries its system call; the error bit is guarded
     /// by the life number inside the summary word and cannot leak this way.
     pub fn event(&self, kernel: &P::Kernel, life: u32, what: Readiness) -> Released {
+        let pd = self.index;
         if self.life() != life {
+            kernel.trace(Event::Stale { pd, life });
             return Released::default();
         }
+        kernel.trace(Event::Dispatch { pd, life });
         self.info.note_event(life, what.error, what.unsure);
+        let fd = self.fd();
         let edge = |mode: Mode| {
             let (change, g) = self.slot(mode).edge();
-            self.trace(kernel, mode, change);
+            self.trace(kernel, fd, mode, change);
             g
         };
         Released {
@@ -343,9 +362,10 @@ impl<P: Platform> PollDesc<P> {
 
     /// T6 on the chosen slots. The caller holds the lock and has published its reason.
     pub(super) fn cancel(&self, kernel: &P::Kernel, read: bool, write: bool) -> Released {
+        let fd = self.fd();
         let release = |mode: Mode| {
             let (change, g) = self.slot(mode).cancel();
-            self.trace(kernel, mode, change);
+            self.trace(kernel, fd, mode, change);
             g
         };
         Released {

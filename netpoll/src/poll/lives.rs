@@ -55,9 +55,9 @@ impl<P: Platform> Lives<P> {
     }
 
     /// Begins a life for `fd` and returns the descriptor's index.
-    pub fn open(&self, fd: RawFd, kind: FileKind) -> u32 {
+    pub fn open(&self, kernel: &P::Kernel, fd: RawFd, kind: FileKind) -> u32 {
         let index = self.allocate();
-        self.get(index).open(fd, kind);
+        self.get(index).open(kernel, fd, kind);
         index
     }
 

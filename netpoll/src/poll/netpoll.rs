@@ -39,6 +39,7 @@ use super::info::FileKind;
 use super::lives::{self, Lives};
 use crate::backend::Epoll;
 use crate::platform::{Atomic, Errno, Kernel, Platform, RawFd};
+use crate::trace::Event;
 
 /// How long a poll may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,10 +118,10 @@ impl<P: Platform> Netpoll<P> {
     /// # Errors
     /// What the kernel says; nothing of the life is left then (S34).
     pub fn open(&self, kernel: &P::Kernel, fd: RawFd, kind: FileKind) -> Result<u32, Errno> {
-        let index = self.lives.open(fd, kind);
+        let index = self.lives.open(kernel, fd, kind);
         let pd = self.lives.get(index);
         if let Err(errno) = self.backend.open(kernel, fd, lives::encode(index, pd.life())) {
-            pd.abandon();
+            pd.abandon(kernel);
             self.lives.free(index);
             return Err(errno);
         }
@@ -133,7 +134,7 @@ impl<P: Platform> Netpoll<P> {
         let pd = self.lives.get(index);
         // Fails only when the program closed the number behind our back; then nothing is registered.
         let _gone = self.backend.close(kernel, pd.fd());
-        pd.end();
+        pd.end(kernel);
         self.lives.free(index);
     }
 
@@ -156,14 +157,17 @@ impl<P: Platform> Netpoll<P> {
     }
 
     /// After a successful T3.
-    pub fn add_waiter(&self) {
-        self.waiters.fetch_add(1, Relaxed);
+    pub fn add_waiter(&self, kernel: &P::Kernel) {
+        let before = self.waiters.fetch_add(1, Relaxed);
+        kernel.trace(Event::Waiters { count: before.wrapping_add(1).cast_signed() });
     }
 
     /// After `count` released goroutines have been made runnable (S18).
-    pub fn sub_waiters(&self, count: usize) {
+    pub fn sub_waiters(&self, kernel: &P::Kernel, count: usize) {
         if count > 0 {
-            self.waiters.fetch_sub(count as u32, Relaxed);
+            let before = self.waiters.fetch_sub(count as u32, Relaxed);
+            let count = before.wrapping_sub(count as u32).cast_signed();
+            kernel.trace(Event::Waiters { count });
         }
     }
 

@@ -111,7 +111,7 @@ impl<P: Platform> Loop<'_, P> {
 
     /// Runs the due timers of a worker; false when there were none.
     fn run_timers_of(&mut self, index: u32, now: u64) -> bool {
-        self.shared.workers[index as usize].timers.take_due(now, &mut self.due);
+        self.shared.take_due(&self.shared.workers[index as usize], now, &mut self.due);
         let mut due = std::mem::take(&mut self.due);
         let any = !due.is_empty();
         for job in due.drain(..) {
@@ -187,15 +187,19 @@ impl<P: Platform> Loop<'_, P> {
     }
 
     /// Whether to look at the other workers': not when half of the busy ones do already, which would
-    /// only burn processor time.
+    /// only burn processor time. Who spins already must look, even when no other worker is active: it has
+    /// seen a due timer of a worker that is retired, or work, and would come back at once for it.
     fn may_search(&self) -> bool {
         let shared = self.shared;
+        if self.spinning {
+            return true;
+        }
         if shared.active_workers() < 2 {
             return false;
         }
         let idle = shared.idle_count.load(Relaxed);
         let busy = shared.active_workers().saturating_sub(idle);
-        self.spinning || 2 * shared.spinning.load(Relaxed) < busy
+        2 * shared.spinning.load(Relaxed) < busy
     }
 
     /// Looks at the other workers' run queues, and in the last round at their timers.
@@ -268,9 +272,10 @@ impl<P: Platform> Loop<'_, P> {
             // Retired while it spun: somebody else has to do the search that submitters relied on.
             shared.wake_one();
         }
+        let found_own = !worker.inbox.is_empty();
         let mut found_elsewhere = false;
         let mut polled = false;
-        if worker.inbox.is_empty() && !shared.is_shut_down() {
+        if !found_own && !shared.is_shut_down() {
             found_elsewhere = active && shared.work_for_any();
             if !found_elsewhere {
                 polled = self.block();
@@ -280,8 +285,12 @@ impl<P: Platform> Loop<'_, P> {
         let granted = self.get_up();
         shared.kernel.trace(Event::Worker { phase: WorkerPhase::Awake });
         // Who has seen work at others', or came back from the kernel for a timer of theirs, must search
-        // for it, however many do already: otherwise it would come back at once, again and again.
-        let resumes = found_elsewhere || (polled && self.timer_due_elsewhere());
+        // for it, however many do already: otherwise it would come back at once, again and again. And who
+        // spun, and has found work of its own before it looked at that of others, spins on: submitters
+        // relied on its search, which it passes on when it takes its own work up.
+        let resumes = found_elsewhere
+            || (found_own && was_spinning)
+            || (polled && self.timer_due_elsewhere());
         if granted {
             self.spinning = true;
         } else if active && resumes {
@@ -309,7 +318,9 @@ impl<P: Platform> Loop<'_, P> {
             netpoll.set_poll_until((until != NEVER).then_some(until));
             let now = shared.kernel.clock();
             if worker.state.go_polling() {
-                shared.kernel.trace(Event::Worker { phase: WorkerPhase::Polling });
+                let delay_ns = until.saturating_sub(now);
+                let phase = WorkerPhase::Polling { until_ns: until, delay_ns };
+                shared.kernel.trace(Event::Worker { phase });
                 let delay = Delay::until(until, now);
                 netpoll.poll(&shared.kernel, delay, &mut self.ready);
             }

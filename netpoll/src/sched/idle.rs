@@ -48,7 +48,8 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::shared::Shared;
 use super::worker::Worker;
-use crate::platform::{Atomic, Lock, Park, Platform};
+use crate::platform::{Atomic, Kernel, Lock, Park, Platform};
+use crate::trace::Event;
 
 /// The state word of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +196,9 @@ impl<P: Platform> Shared<P> {
 
     /// The worker's state was set to awake: ends the sleep that it was in.
     fn end_sleep(&self, worker: &Worker<P>, was: WorkerState) {
+        if was != WorkerState::Awake {
+            self.kernel.trace(Event::Wake { worker: worker.index });
+        }
         match was {
             WorkerState::Awake => {}
             WorkerState::Asleep => worker.parker.unpark(),

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::shared::Shared;
 use crate::goroutine::install_for_thread;
-use crate::platform::{Atomic, Lock, Platform, Thread};
+use crate::platform::{Atomic, Kernel, Lock, Platform, Thread};
+use crate::trace::Event;
 
 impl<P: Platform> Shared<P> {
     /// Starts the first workers and sysmon.
     pub(crate) fn start(&self) -> io::Result<()> {
+        self.kernel.trace(Event::Workers { active: self.worker_count() as u32 });
         for index in 0..self.worker_count() {
             self.start_worker(index as u32)?;
         }

@@ -38,6 +38,8 @@ struct State<P: Primitives> {
     bells: Vec<Option<Arc<Bells<P>>>>,
     /// Numbers of threads that wait for a job, the latest last: it has the warmest caches.
     idle: Vec<usize>,
+    /// Numbers of threads whose goroutine is parked, and which the shutdown ends.
+    parked: Vec<usize>,
 }
 
 /// See the module documentation.
@@ -54,34 +56,48 @@ impl<P: Primitives> std::fmt::Debug for Pool<P> {
 impl<P: Primitives> Pool<P> {
     /// No threads.
     pub(super) fn new() -> Pool<P> {
-        let state = State { queue: VecDeque::new(), bells: Vec::new(), idle: Vec::new() };
+        let state = State {
+            queue: VecDeque::new(),
+            bells: Vec::new(),
+            idle: Vec::new(),
+            parked: Vec::new(),
+        };
         Pool { state: P::Mutex::new(state) }
     }
 
-    fn bells(&self, thread: u32) -> Arc<Bells<P>> {
-        let state = self.state.lock();
-        state.bells[thread as usize].clone().expect("a pool thread with a goroutine lives")
+    fn bells(&self, thread: u32) -> Option<Arc<Bells<P>>> {
+        self.state.lock().bells[thread as usize].clone()
     }
 
-    /// The goroutine of this thread is runnable again.
-    pub(super) fn resume(&self, thread: u32) {
-        self.bells(thread).runnable.ring();
+    /// The goroutine of this thread is runnable again. False when the thread is no more: the shutdown has
+    /// ended it, and the goroutine is abandoned where it is parked.
+    pub(super) fn resume(&self, thread: u32) -> bool {
+        let bells = self.bells(thread);
+        let lives = bells.is_some();
+        bells.into_iter().for_each(|bells| bells.runnable.ring());
+        lives
     }
 
     /// Waits, on this thread, until its goroutine is runnable again.
     pub(super) fn wait(&self, thread: u32) {
-        self.bells(thread).runnable.wait();
+        let bells = self.bells(thread).expect("the calling thread lives");
+        bells.runnable.wait();
     }
 
-    /// Wakes all threads so that they see that the runtime shuts down. Jobs not begun are dropped.
+    /// Wakes all threads that wait, for a job or for their goroutine, so that they see that the runtime
+    /// shuts down, and end. Jobs not begun are dropped.
     pub(super) fn shutdown(&self) {
-        let (bells, dropped) = {
+        let (idle, parked, dropped) = {
             let mut state = self.state.lock();
-            let bells: Vec<_> = state.idle.iter().filter_map(|&i| state.bells[i].clone()).collect();
-            (bells, std::mem::take(&mut state.queue))
+            let bells = |threads: &[usize]| -> Vec<_> {
+                threads.iter().filter_map(|&thread| state.bells[thread].clone()).collect()
+            };
+            let (idle, parked) = (bells(&state.idle), bells(&state.parked));
+            (idle, parked, std::mem::take(&mut state.queue))
         };
         drop(dropped);
-        bells.iter().for_each(|bells| bells.job.ring());
+        idle.iter().for_each(|bells| bells.job.ring());
+        parked.iter().for_each(|bells| bells.runnable.ring());
     }
 }
 
@@ -186,14 +202,30 @@ impl<P: Platform> Shared<P> {
                     self.end_g(index);
                     return;
                 }
-                Resumed::Suspended(Commit::Yield) => {}
+                Resumed::Suspended(Commit::Yield) => {
+                    self.kernel.trace(Event::Yield { g: g.id() });
+                }
                 Resumed::Suspended(commit) => {
                     if self.commit_park(index, commit, self.kernel.clock()) {
                         self.ensure_poller();
-                        bells.runnable.wait();
+                        if !self.wait_for_goroutine(number, bells) {
+                            return;
+                        }
                     }
                 }
             }
         }
+    }
+    /// Sleeps until the thread's goroutine is runnable. False when the runtime shuts down: as on a worker,
+    /// whoever is parked then stays where it is, and the thread ends.
+    fn wait_for_goroutine(&self, number: usize, bells: &Bells<P>) -> bool {
+        // The flag is raised before the shutdown takes the lock: either it finds this thread in the list
+        // or this thread finds the flag.
+        self.pool.state.lock().parked.push(number);
+        if !self.is_shut_down() {
+            bells.runnable.wait();
+        }
+        self.pool.state.lock().parked.retain(|&other| other != number);
+        !self.is_shut_down()
     }
 }

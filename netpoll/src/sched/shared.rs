@@ -249,7 +249,8 @@ impl<P: Platform> Shared<P> {
         }
         self.kernel.trace(Event::Ready { g: g.id() });
         if home >= POOL {
-            self.pool.resume(home - POOL);
+            let lives = self.pool.resume(home - POOL);
+            assert!(lives || self.is_shut_down(), "pool thread {} left a goroutine", home - POOL);
             return;
         }
         assert_ne!(home, NOWHERE, "goroutine #{index} is parked and has not started");
@@ -270,7 +271,7 @@ impl<P: Platform> Shared<P> {
         for g in ready.drain(..) {
             self.make_runnable(here, g);
         }
-        self.netpoll.sub_waiters(count);
+        self.netpoll.sub_waiters(&self.kernel, count);
     }
 
     /// As [`inject`](Shared::inject), for what a descriptor's call released.
@@ -280,7 +281,7 @@ impl<P: Platform> Shared<P> {
             self.make_runnable(here, g);
             count += 1;
         }
-        self.netpoll.sub_waiters(count);
+        self.netpoll.sub_waiters(&self.kernel, count);
     }
 
     /// [`release`](Shared::release) from wherever the caller is.
@@ -295,7 +296,8 @@ impl<P: Platform> Shared<P> {
     /// Arms a timer on the caller's worker, or on the first one.
     pub fn arm_timer(&self, when: u64, job: Job) -> TimerId {
         let worker = self.here().unwrap_or(&self.workers[0]);
-        let (id, earliest) = worker.timers.add(worker.index, when, job);
+        let says = |event| self.kernel.trace(event);
+        let (id, earliest) = worker.timers.add(worker.index, when, job, says);
         if earliest {
             self.wake_netpoller(when);
         }
@@ -309,6 +311,11 @@ impl<P: Platform> Shared<P> {
             Sleeper::Break => self.netpoll.wake(&self.kernel),
             Sleeper::Nobody => self.wake_one(),
         }
+    }
+
+    /// Moves what is due at `now` among the timers of `worker` into `due`.
+    pub(super) fn take_due(&self, worker: &Worker<P>, now: u64, due: &mut Vec<Job>) {
+        worker.timers.take_due(worker.index, now, due, |event| self.kernel.trace(event));
     }
 
     /// Runs one job that is due. No timer lock is held (S25).
@@ -352,7 +359,7 @@ impl<P: Platform> DeadlineTimers for Shared<P> {
     }
 
     fn disarm(&self, id: TimerId) {
-        self.workers[id.worker as usize].timers.remove(id);
+        self.workers[id.worker as usize].timers.remove(id, |event| self.kernel.trace(event));
     }
 }
 

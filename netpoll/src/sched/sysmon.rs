@@ -97,7 +97,7 @@ impl<P: Platform> Shared<P> {
         for worker in &self.workers {
             let earliest = worker.timers.earliest();
             if earliest != NEVER && earliest < neglected {
-                worker.timers.take_due(neglected, &mut due);
+                self.take_due(worker, neglected, &mut due);
             }
         }
         let any = !due.is_empty();

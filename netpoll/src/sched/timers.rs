@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::platform::{Atomic, Lock, Primitives};
 use crate::poll::DeadlineJob;
+use crate::trace::{Event, TimerUse};
 
 /// Children per node: a shallower heap than a binary one, and the children share a cache line or two.
 const ARITY: usize = 4;
@@ -28,6 +29,15 @@ pub enum Job {
         /// The ticket of the park.
         ticket: u64,
     },
+}
+
+impl Job {
+    fn what(self) -> TimerUse {
+        match self {
+            Job::Deadline(DeadlineJob { pd, which, .. }) => TimerUse::Deadline { pd, which },
+            Job::Wake { g, .. } => TimerUse::Park { g },
+        }
+    }
 }
 
 /// Names an armed timer. Using it after the timer fired or was removed is harmless.
@@ -108,27 +118,31 @@ impl TimerHeap {
         TimerId { worker, place, generation }
     }
 
-    /// Removes a timer. False when it is not armed any more.
-    pub fn remove(&mut self, id: TimerId) -> bool {
+    /// Removes a timer; returns its number, or `None` when it is not armed any more.
+    pub fn remove(&mut self, id: TimerId) -> Option<u64> {
         match self.places.get(id.place as usize) {
             Some(place) if place.generation == id.generation && place.job.is_some() => {
-                self.take(place.node);
-                true
+                Some(self.take(place.node).0)
             }
-            _ => false,
+            _ => None,
         }
     }
 
-    /// Takes out the earliest timer if it is due.
-    pub fn pop_due(&mut self, now: u64) -> Option<Job> {
+    /// Takes out the earliest timer if it is due: its number and its job.
+    pub fn pop_due(&mut self, now: u64) -> Option<(u64, Job)> {
         if self.earliest() > now {
             return None;
         }
         Some(self.take(0))
     }
 
-    /// Takes out the node at `index` and returns its job.
-    fn take(&mut self, index: usize) -> Job {
+    /// The number of the timer that was armed last.
+    fn last(&self) -> u64 {
+        self.armed
+    }
+
+    /// Takes out the node at `index` and returns its number and its job.
+    fn take(&mut self, index: usize) -> (u64, Job) {
         let node = self.nodes.swap_remove(index);
         let place = &mut self.places[node.place as usize];
         let job = place.job.take().expect("a node of the heap has a job");
@@ -138,7 +152,7 @@ impl TimerHeap {
             self.sift_down(index);
             self.sift_up(index);
         }
-        job
+        (node.order, job)
     }
 
     fn settle(&mut self, index: usize, node: Node) {
@@ -178,6 +192,9 @@ impl TimerHeap {
 }
 
 /// One worker's timers.
+///
+/// What is done to them is told to `says` while the lock is held: so nobody who finds a timer gone can come
+/// before the event.
 pub struct Timers<P: Primitives> {
     heap: P::Mutex<TimerHeap>,
     /// Copy of the heap's earliest time, written under the lock. It brings nothing along: the timers are
@@ -205,30 +222,41 @@ impl<P: Primitives> Timers<P> {
     }
 
     /// Arms a timer. The second value says that it became the earliest.
-    pub fn add(&self, worker: u32, when: u64, job: Job) -> (TimerId, bool) {
+    pub fn add(
+        &self,
+        worker: u32,
+        when: u64,
+        job: Job,
+        says: impl FnOnce(Event),
+    ) -> (TimerId, bool) {
         let mut heap = self.heap.lock();
         let before = heap.earliest();
         let id = heap.add(worker, when, job);
+        says(Event::Arm { worker, timer: heap.last(), at_ns: when, what: job.what() });
         self.earliest.store(heap.earliest(), Relaxed);
         (id, heap.earliest() < before)
     }
 
     /// Removes a timer. False when it has fired or been removed before.
-    pub fn remove(&self, id: TimerId) -> bool {
+    pub fn remove(&self, id: TimerId, says: impl FnOnce(Event)) -> bool {
         let mut heap = self.heap.lock();
         let removed = heap.remove(id);
+        if let Some(timer) = removed {
+            says(Event::Disarm { worker: id.worker, timer });
+        }
         self.earliest.store(heap.earliest(), Relaxed);
-        removed
+        removed.is_some()
     }
 
     /// Moves the jobs that are due into `due`, earliest first. They are run with no timer lock held
     /// (S25).
-    pub fn take_due(&self, now: u64, due: &mut Vec<Job>) {
+    pub fn take_due(&self, worker: u32, now: u64, due: &mut Vec<Job>, says: impl Fn(Event)) {
         if self.earliest() > now {
             return;
         }
         let mut heap = self.heap.lock();
-        while let Some(job) = heap.pop_due(now) {
+        while let Some((timer, job)) = heap.pop_due(now) {
+            says(Event::Fire { worker, timer });
             due.push(job);
         }
         self.earliest.store(heap.earliest(), Relaxed);
@@ -278,7 +306,8 @@ mod tests {
             expected.push((when, g));
         }
         expected.sort_unstable();
-        let fired: Vec<Job> = std::iter::from_fn(|| heap.pop_due(100)).collect();
+        let fired: Vec<Job> =
+            std::iter::from_fn(|| heap.pop_due(100)).map(|(_, job)| job).collect();
         assert_eq!(fired, expected.iter().map(|&(_, g)| wake(g)).collect::<Vec<_>>());
     }
 
@@ -296,7 +325,7 @@ mod tests {
                 }
                 2 if !model.is_empty() => {
                     let (_, _, id) = model.remove(random(&mut state) as usize % model.len());
-                    assert!(heap.remove(id));
+                    assert!(heap.remove(id).is_some());
                     stale.push(id);
                 }
                 _ => {
@@ -304,13 +333,16 @@ mod tests {
                     assert_eq!(heap.earliest(), earliest.map_or(NEVER, |(when, _)| when));
                     if let Some((when, g)) = earliest {
                         assert_eq!(heap.pop_due(when - 1), None);
-                        assert_eq!(heap.pop_due(when), Some(wake(g)));
+                        assert_eq!(heap.pop_due(when).map(|(_, job)| job), Some(wake(g)));
                         model.retain(|&(_, other, _)| other != g);
                     }
                 }
             }
             assert_eq!(heap.len(), model.len());
         }
-        assert!(stale.into_iter().all(|id| !heap.remove(id)), "a stale id removes nothing");
+        assert!(
+            stale.into_iter().all(|id| heap.remove(id).is_none()),
+            "a stale id removes nothing"
+        );
     }
 }

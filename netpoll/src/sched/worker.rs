@@ -141,20 +141,24 @@ impl<P: Platform> Shared<P> {
             g.set_status(Status::Waiting(why), now);
             self.kernel.trace(Event::Park { g: g.id(), on: why });
         };
+        let abandoned = || {
+            self.kernel.trace(Event::Abandon { g: g.id() });
+            false
+        };
         match commit {
             Commit::Yield => unreachable!("a yield is not a park"),
             Commit::Park { ticket, why } => {
                 parking(why);
-                g.ticket.commit(ticket)
+                g.ticket.commit(ticket) || abandoned()
             }
             Commit::Slot { pd, mode } => {
                 let pd = self.netpoll.lives.get(pd);
                 parking(WaitReason::Io(pd.fd(), mode));
-                let parked = pd.commit(&self.kernel, mode, index);
-                if parked {
-                    self.netpoll.add_waiter();
+                if !pd.commit(&self.kernel, mode, index) {
+                    return abandoned();
                 }
-                parked
+                self.netpoll.add_waiter(&self.kernel);
+                true
             }
         }
     }
@@ -167,13 +171,17 @@ impl<P: Platform> Shared<P> {
             return;
         }
         let home = g.home();
+        let runs_on = || {
+            g.set_status(Status::Running, self.kernel.clock());
+            self.kernel.trace(Event::Run { g: g.id() });
+        };
         let Some(worker) = self.workers.get(home as usize) else {
             self.pool.wait(home - POOL);
-            return;
+            return runs_on();
         };
         let (mut due, mut ready) = (Vec::new(), Vec::new());
         loop {
-            worker.timers.take_due(self.kernel.clock(), &mut due);
+            self.take_due(worker, self.kernel.clock(), &mut due);
             for job in due.drain(..) {
                 self.run_job(Some(worker), job);
             }
@@ -181,8 +189,7 @@ impl<P: Platform> Shared<P> {
             self.inject(Some(worker), &mut ready);
             worker.inbox.drain_into(&self.gs, &worker.local);
             if worker.local.remove(&self.gs, index) {
-                g.set_status(Status::Running, self.kernel.clock());
-                return;
+                return runs_on();
             }
             // Asleep, but in no idle set: who pushes into the inbox wakes it at once (F3, F4), and nobody
             // chooses it for other work.

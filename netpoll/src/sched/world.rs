@@ -26,7 +26,7 @@ use super::shared::{Shared, shut_down_error};
 use crate::fd::sema::Sema;
 use crate::platform::{Atomic, Kernel, Lock, Park, Platform, Primitives};
 use crate::poll::Delay;
-use crate::trace::WaitReason;
+use crate::trace::{Event, WaitReason};
 
 /// How long a stop waits for a worker that is stuck in a goroutine, in nanoseconds.
 const PATIENCE_NS: u64 = 100_000_000;
@@ -126,6 +126,7 @@ impl<P: Platform> Shared<P> {
         let waits = {
             let mut sched = self.sched.lock();
             sched.stopped = true;
+            self.kernel.trace(Event::World { is_stopped: true });
             self.stopping.store(1, Relaxed);
             let awake = (0..sched.started).filter(|&i| !sched.idle[i] && here != Some(i as u32));
             sched.running = awake.count();
@@ -154,6 +155,7 @@ impl<P: Platform> Shared<P> {
         {
             let mut sched = self.sched.lock();
             sched.stopped = false;
+            self.kernel.trace(Event::World { is_stopped: false });
             sched.running = 0;
             self.stopping.store(0, Relaxed);
             sched.standing.fill(false);
@@ -210,6 +212,7 @@ impl<P: Platform> Shared<P> {
             }
             self.sched.lock().active = count;
             self.active.store(count as u32, Relaxed);
+            self.kernel.trace(Event::Workers { active: count as u32 });
             for worker in &self.workers[count..] {
                 self.push_global(worker.runq.drain());
             }

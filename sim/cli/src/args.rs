@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netpoll::runtime::WORKERS_MAX;
 use netpoll_sim::scenarios::{self, Scenario};
-use netpoll_sim::{Faults, Granularity};
+use netpoll_sim::{Granularity, Profile};
 
 use crate::Usage;
 
@@ -23,6 +23,7 @@ pub(crate) enum Command {
     List(ListArgs),
     Explore(ExploreArgs),
     Replay(ReplayArgs),
+    Shrink(ShrinkArgs),
     Conform(ConformArgs),
     Models(ModelsArgs),
     Coverage(CoverageArgs),
@@ -35,7 +36,8 @@ pub(crate) enum Command {
     bin_name = "cargo sim",
     version,
     about = "Runs netpoll in a simulated world, where every decision comes from a seed, and its models.",
-    after_help = "Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input."
+    after_help = "Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input, \
+                  130 interrupted."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -50,6 +52,8 @@ enum Parsed {
     Explore(ExploreArgs),
     /// Print the trace of one run, byte for byte the same every time.
     Replay(ReplayArgs),
+    /// Make a failure smaller: the same property violated by fewer choices. Replaces the file.
+    Shrink(ShrinkArgs),
     /// Compare the simulated kernel with the kernel of this machine, in lock-step.
     Conform(ConformArgs),
     /// Run the models and print what was covered: the certificates.
@@ -106,6 +110,9 @@ pub(crate) struct ModelsArgs {
     /// Run once, by the choices of a failure that was saved.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "checker", "deep", "save"])]
     pub(crate) replay: Option<PathBuf>,
+    /// Keep failing runs as they were found; otherwise each is made smaller, in up to 10 s.
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
     /// How many models to run at a time [default: one for each processor].
     #[arg(long, value_name = "J", value_parser = jobs)]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -148,14 +155,46 @@ pub(crate) struct ExploreArgs {
     /// Stop after this long, shared among the scenarios: 500ms, 30s, 2m, 1h.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) time: Option<Duration>,
-    /// Threads of this machine to use [default: all].
+    /// Processes to run seeds in [default: one for each processor].
     #[arg(long, value_name = "J", value_parser = jobs)]
     pub(crate) jobs: Option<NonZeroUsize>,
-    #[command(flatten)]
-    pub(crate) world: WorldArgs,
+    /// Which faults may strike [default: the scenario's].
+    #[arg(long, value_enum)]
+    pub(crate) faults: Option<FaultsArg>,
+    /// Where threads may be switched [default: the scenario's].
+    #[arg(long, value_enum)]
+    pub(crate) granularity: Option<GranularitiesArg>,
+    /// Workers of the runtime [default: 2].
+    #[arg(long, value_name = "W", value_parser = workers)]
+    pub(crate) workers: Option<usize>,
+    /// Save and report failures as they were found; otherwise each is made smaller, in up to 10 s.
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
+    /// Run every seed twice and compare; without this, one in 128.
+    #[arg(long)]
+    pub(crate) check_determinism: bool,
+    /// Give a run up that passes no point for so long.
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time)]
+    pub(crate) patience: Duration,
     /// Where to save failures [default: traces/failures in the workspace].
     #[arg(long, value_name = "DIR")]
     pub(crate) save: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShrinkArgs {
+    /// The failure file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Stop looking for something smaller after this long.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) time: Duration,
+    /// Write the smaller failure here and leave FILE as it is.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -184,6 +223,9 @@ pub(crate) struct ReplayArgs {
     pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) world: WorldArgs,
+    /// Give the run up if it passes no point for so long.
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time)]
+    pub(crate) patience: Duration,
     /// Print the trace as text, which is the default.
     #[arg(long, conflicts_with = "json")]
     text: bool,
@@ -208,19 +250,36 @@ pub(crate) struct WorldArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum FaultsArg {
+    /// No faults.
     None,
+    /// What a busy machine does in a day.
     Light,
+    /// Everything that is allowed, often.
     Chaos,
+    /// Each seed draws which faults and freedoms there are.
+    Swarm,
 }
 
-impl From<FaultsArg> for Faults {
-    fn from(arg: FaultsArg) -> Faults {
+impl From<FaultsArg> for Profile {
+    fn from(arg: FaultsArg) -> Profile {
         match arg {
-            FaultsArg::None => Faults::none(),
-            FaultsArg::Light => Faults::light(),
-            FaultsArg::Chaos => Faults::chaos(),
+            FaultsArg::None => Profile::None,
+            FaultsArg::Light => Profile::Light,
+            FaultsArg::Chaos => Profile::Chaos,
+            FaultsArg::Swarm => Profile::Swarm,
         }
     }
+}
+
+/// What an exploration may go through.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum GranularitiesArg {
+    /// At system calls, parks and contended locks.
+    Syscall,
+    /// At every atomic and lock operation as well.
+    Atomic,
+    /// Each scenario at one and then at the other.
+    Both,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -245,6 +304,7 @@ pub(crate) fn parse() -> Result<Command, Usage> {
             Parsed::List(args) => Command::List(args),
             Parsed::Explore(args) => Command::Explore(args),
             Parsed::Replay(args) => Command::Replay(args),
+            Parsed::Shrink(args) => Command::Shrink(args),
             Parsed::Conform(args) => Command::Conform(args),
             Parsed::Models(args) => Command::Models(args),
             Parsed::Coverage(args) => Command::Coverage(args),
@@ -281,15 +341,10 @@ pub(crate) fn scenario(name: &str) -> Result<&'static Scenario, Usage> {
     scenarios::find(name).ok_or_else(|| {
         let hint = match nearest(name, names()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("there are {}", known()),
+            None => "see `cargo sim list`".to_string(),
         };
         Usage(format!("no scenario is called `{name}`; {hint}"))
     })
-}
-
-/// The names of all scenarios, for a sentence.
-pub(crate) fn known() -> String {
-    names().collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {

@@ -1,16 +1,21 @@
-//! The `cargo sim` command: run scenarios under many seeds, look at one run again.
+//! The `cargo sim` command: run scenarios under many seeds, look at one run again, make it
+//! smaller.
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `args.rs` | the arguments, and one clear line for wrong ones |
 //! | `output.rs` | standard output that may be closed, tables, numbers |
-//! | `list.rs`, `explore.rs`, `replay.rs`, `conform.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
+//! | `crew/` | the processes that seeds are run in |
+//! | `table.rs` | what an exploration prints |
+//! | `list.rs`, `explore.rs`, `replay.rs`, `shrink.rs`, `conform.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
 //!
-//! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input.
+//! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input, 130
+//! interrupted.
 
 mod args;
 mod conform;
 mod coverage;
+mod crew;
 mod explore;
 mod list;
 mod models;
@@ -18,6 +23,8 @@ mod museum;
 mod orderings;
 mod output;
 mod replay;
+mod shrink;
+mod table;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -32,6 +39,8 @@ enum Verdict {
     Clean,
     /// A property was violated.
     Violated,
+    /// Somebody did not want to wait for the rest.
+    Interrupted,
 }
 
 /// Bad usage or unreadable input: one line that says what to do about it.
@@ -45,6 +54,9 @@ impl fmt::Display for Usage {
 }
 
 fn main() -> ExitCode {
+    if crew::serve() {
+        return ExitCode::SUCCESS;
+    }
     match netpoll_models::child::serve() {
         Ok(false) => {}
         Ok(true) => return ExitCode::SUCCESS,
@@ -62,6 +74,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Explore(args)) => explore::explore(&args, &mut output),
         Ok(Command::Replay(args)) => replay::replay(&args, &mut output),
+        Ok(Command::Shrink(args)) => shrink::shrink(&args, &mut output),
         Ok(Command::Conform(args)) => conform::conform(&args, &mut output),
         Ok(Command::Coverage(args)) => coverage::coverage(&args, &mut output),
         Ok(Command::Museum(args)) if args.list => {
@@ -81,6 +94,7 @@ fn main() -> ExitCode {
     match result {
         Ok(Verdict::Clean) => ExitCode::SUCCESS,
         Ok(Verdict::Violated) => ExitCode::from(1),
+        Ok(Verdict::Interrupted) => ExitCode::from(130),
         Err(usage) => {
             // Nothing is left to be done if standard error is gone as well.
             let _unwritten = output::to_stderr(&format!("error: {usage}\n"));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, fs};
+use std::{env, fs, process};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use netpoll_models::check::{Certificate, Checker, Failure, Model, footing, heading, table};
@@ -23,6 +23,10 @@ use crate::{Usage, Verdict};
 const PATIENCE_QUICK: Duration = Duration::from_secs(15 * 60);
 /// The same in the deep profile.
 const PATIENCE_DEEP: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How long one failing run is made smaller, and all of them together.
+const SHRINK_ONE: Duration = Duration::from_secs(10);
+const SHRINK_ALL: Duration = Duration::from_secs(60);
 
 pub(crate) fn models(args: &ModelsArgs, output: &mut Output) -> Result<Verdict, Usage> {
     let jobs = match &args.replay {
@@ -49,7 +53,12 @@ pub(crate) fn models(args: &ModelsArgs, output: &mut Output) -> Result<Verdict, 
         Outcome::Passed(_) => None,
         Outcome::Violated(violated) => Some((job, violated)),
     });
-    let violated: Vec<(&Job, &Violated)> = violated.collect();
+    let mut violated: Vec<(&Job, Violated)> =
+        violated.map(|(job, violated)| (job, violated.clone())).collect();
+    // With --json nothing is kept.
+    if !args.no_shrink && !args.json {
+        shrink(&parent, &mut violated).map_err(cannot_run)?;
+    }
     if args.json {
         output.print(&format!("{}\n", to_json(&certificates, &violated)));
     } else {
@@ -59,6 +68,19 @@ pub(crate) fn models(args: &ModelsArgs, output: &mut Output) -> Result<Verdict, 
         save("certificates.txt", &table(&certificates))?;
     }
     Ok(if violated.is_empty() { Verdict::Clean } else { Verdict::Violated })
+}
+
+/// Makes failing runs smaller that are about to be kept.
+fn shrink(parent: &Parent, violated: &mut [(&Job, Violated)]) -> io::Result<()> {
+    let is_new = |(job, violated): &&mut (&Job, Violated)| {
+        job.replay.is_none() && !violated.choices.is_empty()
+    };
+    let count = violated.iter_mut().filter(is_new).count();
+    for (job, violated) in violated.iter_mut().filter(is_new) {
+        let time = (SHRINK_ALL / count as u32).min(SHRINK_ONE);
+        *violated = parent.shrink(job, violated, time)?;
+    }
+    Ok(())
 }
 
 /// The program that children are: this one, which looks for a job before anything else.
@@ -134,8 +156,10 @@ fn keep(job: &Job, violated: &Violated) -> Result<String, String> {
     let dir = failures_dir();
     fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
     let name = format!("{}-{}-{}.model", job.model, job.checker, violated.execution);
-    let path = dir.join(name);
-    fs::write(&path, failure.to_text()).map_err(|error| error.to_string())?;
+    let (path, draft) = (dir.join(&name), dir.join(format!(".{name}.{}", process::id())));
+    let text = failure.to_text(&violated.notes);
+    let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, &path));
+    written.map_err(|error| error.to_string())?;
     Ok(from_here(path).display().to_string())
 }
 
@@ -246,16 +270,21 @@ impl crew::Watch for Rows<'_> {
 
 fn conclusion(
     certificates: &[Certificate],
-    violated: &[(&Job, &Violated)],
+    violated: &[(&Job, Violated)],
     elapsed: Duration,
 ) -> String {
     let mut text = format!("\n{}", footing(certificates));
     for (job, violated) in violated {
         let Job { model, checker, .. } = job;
-        let Violated { what, execution, .. } = violated;
+        let Violated { what, execution, notes, .. } = violated;
         text += &format!("\n{model} under {checker}: execution {execution}: {what}\n");
+        for note in notes {
+            text += &format!("  {note}\n");
+        }
         text += &format!("again: cargo sim models {model} --checker {checker}\n");
-        if job.replay.is_none() && !violated.choices.is_empty() {
+        // The dullest run has no choices that need be written down.
+        let is_known = !violated.choices.is_empty() || !notes.is_empty();
+        if job.replay.is_none() && is_known {
             text += &match keep(job, violated) {
                 Ok(path) => format!("only that execution: cargo sim models --replay {path}\n"),
                 Err(error) => format!("its choices cannot be saved: {error}\n"),
@@ -270,7 +299,7 @@ fn conclusion(
     text + &format!("\n{found} in {runs} runs and {:.1} s\n", elapsed.as_secs_f64())
 }
 
-fn to_json(certificates: &[Certificate], violated: &[(&Job, &Violated)]) -> Value {
+fn to_json(certificates: &[Certificate], violated: &[(&Job, Violated)]) -> Value {
     let violations: Vec<Value> = violated
         .iter()
         .map(|(job, violated)| {
@@ -280,6 +309,7 @@ fn to_json(certificates: &[Certificate], violated: &[(&Job, &Violated)]) -> Valu
                 "execution": violated.execution,
                 "what": violated.what,
                 "choices": violated.choices,
+                "notes": violated.notes,
             })
         })
         .collect();

@@ -1,16 +1,20 @@
 //! `cargo sim replay`.
 
 use std::fs;
+use std::path::Path;
 
-use netpoll_sim::explore::{Execution, Finding, Options, execute, faults_name, granularity_name};
+use netpoll_sim::explore::{
+    Execution, Finding, Options, execute, execute_up_to, faults_name, granularity_name,
+};
 use netpoll_sim::failure::Failure;
 use netpoll_sim::scenarios::{self, Scenario};
-use netpoll_sim::{Keep, Source};
+use netpoll_sim::{Keep, Profile, Source};
 use netpoll_traces::text;
 use serde_json::{Value, json};
 
 use crate::args::{self, ReplayArgs};
-use crate::explore::{finding_json, options};
+use crate::crew::{self, Autopsy, World};
+use crate::explore::{finding_json, plan_of_seed};
 use crate::output::{Output, to_stderr};
 use crate::{Usage, Verdict};
 
@@ -18,13 +22,30 @@ use crate::{Usage, Verdict};
 struct Run {
     scenario: &'static Scenario,
     options: Options,
+    profile: Option<Profile>,
     seed: Option<u64>,
     source: Source,
+    /// The same for another process.
+    order: crew::Run,
 }
 
 pub(crate) fn replay(args: &ReplayArgs, output: &mut Output) -> Result<Verdict, Usage> {
     let run = run(args)?;
-    let execution = execute(run.scenario, &run.options, run.source.clone(), Keep::All);
+    // First where it can do no harm: it may take its process along, or never come back.
+    let (execution, fatal) = match crew::examine(run.order.clone(), args.patience)? {
+        Autopsy::Survived => {
+            (execute(run.scenario, &run.options, run.source.clone(), Keep::All), None)
+        }
+        Autopsy::Died { violation, step, .. } => {
+            let up_to = execute_up_to(run.scenario, &run.options, run.source.clone(), step);
+            (up_to, Some(violation))
+        }
+    };
+    let end = match &fatal {
+        None => execution.report.outcome.to_string(),
+        Some(violation) => violation.sentence.clone(),
+    };
+    let execution = Execution { violation: fatal.or(execution.violation), ..execution };
     if let Some(at) = execution.report.diverged {
         let text = format!(
             "warning: the program has changed since {} was saved: its choices fit up to number {at} \
@@ -37,10 +58,11 @@ pub(crate) fn replay(args: &ReplayArgs, output: &mut Output) -> Result<Verdict, 
     let text = if args.json {
         String::new()
     } else {
-        header(&run) + &text::render(&execution.report.trace) + &footer(&execution)
+        header(&run) + &text::render(&execution.report.trace) + &footer(&execution, &end)
     };
-    let json = args.json.then(|| to_json(&run, &execution));
-    let finding = Finding::of(run.scenario, &run.options, run.seed, execution);
+    let json = args.json.then(|| to_json(&run, &execution, &end));
+    let finding = Finding::of(run.scenario, &run.options, run.seed, execution)
+        .map(|finding| Finding { profile: run.profile, ..finding });
     match (json, &finding) {
         (Some(Value::Object(mut object)), finding) => {
             let failure = finding.as_ref().map(finding_json);
@@ -63,33 +85,51 @@ fn run(args: &ReplayArgs) -> Result<Run, Usage> {
             let text = format!("with which seed? As in `cargo sim replay {what} --seed 17`");
             return Err(Usage(text));
         };
+        let plan = plan_of_seed(&args.world, scenario, seed);
         return Ok(Run {
             scenario,
-            options: options(&args.world, scenario),
+            options: plan.options(seed),
+            profile: plan.profile,
             seed: Some(seed),
-            source: Source::Seed(seed),
+            source: plan.source(seed),
+            order: crew::Run::Seed { world: World::of(&plan), seed },
         });
     }
     let text = fs::read_to_string(what).map_err(|error| {
         let hint = match args::nearest(what, args::names()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("scenarios are {}", args::known()),
+            None => "see `cargo sim list`".to_string(),
         };
         Usage(format!("`{what}` is no scenario and cannot be read as a file: {error}; {hint}"))
     })?;
-    let failure = Failure::parse(&text).map_err(|error| Usage(format!("{what}: {error}")))?;
+    let (failure, scenario) = parse(what, &text)?;
     if let Some(given) = given(args) {
         let text = format!("{given} contradicts {what}, which says that itself");
         return Err(Usage(text));
     }
-    let scenario = args::scenario(&failure.scenario)
-        .map_err(|Usage(unknown)| Usage(format!("{what}: line 2: {unknown}")))?;
     Ok(Run {
         scenario,
         options: failure.options,
+        profile: None,
         seed: failure.seed,
         source: Source::Replay(failure.choices),
+        order: crew::Run::File { text },
     })
+}
+
+/// The failure in a file, and its program.
+pub(crate) fn load(file: &Path) -> Result<(Failure, &'static Scenario), Usage> {
+    let name = file.display();
+    let text = fs::read_to_string(file)
+        .map_err(|error| Usage(format!("`{name}` cannot be read: {error}")))?;
+    parse(&name.to_string(), &text)
+}
+
+fn parse(name: &str, text: &str) -> Result<(Failure, &'static Scenario), Usage> {
+    let failure = Failure::parse(text).map_err(|error| Usage(format!("{name}: {error}")))?;
+    let scenario = args::scenario(&failure.scenario)
+        .map_err(|Usage(unknown)| Usage(format!("{name}: line 2: {unknown}")))?;
+    Ok((failure, scenario))
 }
 
 /// The first argument that a failure file leaves no room for.
@@ -114,22 +154,27 @@ fn header(run: &Run) -> String {
         "# {}{seed}, granularity {}, faults {}, {} workers\n",
         run.scenario.name,
         granularity_name(run.options.granularity),
-        faults_name(&run.options.faults).unwrap_or("custom"),
+        faults(run),
         run.options.workers
     )
 }
 
-fn footer(execution: &Execution) -> String {
-    let report = &execution.report;
-    let (steps, choices) = (report.steps, report.choices.len());
-    format!("# {}: {steps} steps, {choices} choices\n", report.outcome)
+fn faults(run: &Run) -> &'static str {
+    let named = run.profile.map(Profile::name).or(faults_name(&run.options.faults));
+    named.unwrap_or("custom")
 }
 
-fn to_json(run: &Run, execution: &Execution) -> Value {
+fn footer(execution: &Execution, end: &str) -> String {
     let report = &execution.report;
-    let faults: serde_json::Map<String, Value> = report
-        .faults_struck
-        .iter()
+    let (steps, choices) = (report.steps, report.choices.len());
+    format!("# {end}: {steps} steps, {choices} choices\n")
+}
+
+fn to_json(run: &Run, execution: &Execution, end: &str) -> Value {
+    let report = &execution.report;
+    let struck: serde_json::Map<String, Value> = report
+        .tally
+        .faults_struck()
         .map(|(kind, count)| (kind.name().to_string(), count.into()))
         .collect();
     let trace = text::render(&report.trace);
@@ -138,13 +183,14 @@ fn to_json(run: &Run, execution: &Execution) -> Value {
         "scenario": run.scenario.name,
         "seed": run.seed,
         "granularity": granularity_name(run.options.granularity),
-        "faults": faults_name(&run.options.faults).unwrap_or("custom"),
+        "faults": faults(run),
         "workers": run.options.workers,
-        "outcome": report.outcome.to_string(),
+        "outcome": end,
         "steps": report.steps,
         "choices": report.choices.len(),
         "end_ns": report.end_ns,
-        "faults_struck": faults,
+        "healed": report.healed,
+        "faults_struck": struck,
         "diverged": report.diverged,
         "trace": lines.collect::<Vec<_>>(),
     })

@@ -1,55 +1,26 @@
 //! The command line is a contract: exit codes, one-line complaints, equal bytes, one JSON object.
 
+mod common;
+
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::{env, fs};
+use std::process::Stdio;
 
+use common::{Folder, code, output, parsed, sim, text};
 use serde_json::Value;
-
-fn sim(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netpoll-cli"));
-    command.args(args);
-    command
-}
-
-fn output(args: &[&str]) -> Output {
-    sim(args).output().expect("the binary was built")
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("no signal ended it")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("text")
-}
-
-/// A new folder, removed at the end of its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let dir = format!("netpoll-cli-{}-{name}", std::process::id());
-        let dir = env::temp_dir().join(dir);
-        fs::create_dir_all(&dir).expect("a folder for temporary files");
-        Folder(dir)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("a plain path")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left behind is in the folder for temporary files.
-        let _gone = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Finds the failure of the broken scenario; returns what was printed and the file.
 fn find_failure(folder: &Folder) -> (String, PathBuf) {
-    let output = output(&["explore", "broken", "--save", folder.path()]);
+    explore_broken(folder, &[])
+}
+
+/// The same, as it was found.
+fn find_original(folder: &Folder) -> (String, PathBuf) {
+    explore_broken(folder, &["--no-shrink"])
+}
+
+fn explore_broken(folder: &Folder, more: &[&str]) -> (String, PathBuf) {
+    let output = output(&[&["explore", "broken", "--save", folder.path()], more].concat());
     assert_eq!(code(&output), 1);
     let files: Vec<_> = fs::read_dir(&folder.0)
         .expect("the folder is there")
@@ -57,10 +28,6 @@ fn find_failure(folder: &Folder) -> (String, PathBuf) {
         .collect();
     assert_eq!(files.len(), 1, "{files:?}");
     (text(&output.stdout), files[0].clone())
-}
-
-fn parsed(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else")
 }
 
 /// Demands exit code 2, nothing on standard output, and one line that contains `part`.
@@ -83,7 +50,7 @@ fn bad_usage_is_one_clear_line_and_code_2() {
         (&["explore"], "which scenario? Give names or --all"),
         (&["explore", "--all", "echo"], "--all"),
         (&["explore", "ecko"], "did you mean `echo`?"),
-        (&["explore", "weather"], "accept_storm, close_vs_read"),
+        (&["explore", "weather"], "see `cargo sim list`"),
         (&["explore", "echo", "--seeds", "0"], "--seeds"),
         (&["explore", "echo", "--seeds", "x"], "from 1 on"),
         (&["explore", "echo", "--jobs", "0"], "--jobs"),
@@ -93,7 +60,9 @@ fn bad_usage_is_one_clear_line_and_code_2() {
         (&["explore", "echo", "--start", "0xg"], "decimal or 0x"),
         (&["explore", "echo", "--start", "0xffffffffffffffff"], "2^64"),
         (&["explore", "echo", "--faults", "heavy"], "chaos"),
-        (&["explore", "echo", "--granularity", "fine"], "atomic"),
+        (&["explore", "echo", "--granularity", "fine"], "both"),
+        (&["explore", "echo", "--patience", "0s"], "such as 500ms, 30s"),
+        (&["replay", "echo", "--seed", "1", "--granularity", "both"], "atomic"),
         (&["explore", "echo", "--colour"], "'--colour'"),
         (&["replay"], "<NAME|FILE>"),
         (&["replay", "echo"], "--seed 17"),
@@ -103,6 +72,10 @@ fn bad_usage_is_one_clear_line_and_code_2() {
         (&["replay", "/"], "cannot be read"),
         (&["replay", "ehco", "--seed", "1"], "did you mean `echo`?"),
         (&["list", "everything"], "'everything'"),
+        (&["shrink"], "<FILE>"),
+        (&["shrink", "no/such/file"], "cannot be read"),
+        (&["shrink", "/"], "cannot be read"),
+        (&["shrink", "file", "--time", "10"], "such as 500ms, 30s"),
     ] {
         check_usage(args, part);
     }
@@ -167,7 +140,7 @@ fn a_finding_is_code_1_with_its_four_parts_and_a_file() {
 #[test]
 fn a_replay_is_the_same_bytes_from_the_command_and_from_the_file() {
     let folder = Folder::new("replay");
-    let (printed, file) = find_failure(&folder);
+    let (printed, file) = find_original(&folder);
     let command = printed.lines().find_map(|line| line.trim().strip_prefix("cargo sim replay b"));
     let command = format!("replay b{}", command.expect("the command is printed"));
     let from_seed: Vec<&str> = command.split(' ').collect();
@@ -226,15 +199,15 @@ fn a_failure_file_that_cannot_be_used_is_refused() {
     let path = file.to_str().expect("a plain path");
     for (bad, part) in [
         (
-            good.replacen("netpoll-failure 1", "netpoll-failure 2", 1),
-            "line 1: expected `netpoll-failure 1`",
+            good.replacen("netpoll-failure 2", "netpoll-failure 3", 1),
+            "line 1: expected `netpoll-failure 2`",
         ),
         (
             good.replacen("scenario broken", "scenario ecko", 1),
             "line 2: no scenario is called `ecko`",
         ),
         (good[..good.len() / 2].to_string(), "expected "),
-        (String::new(), "line 1: expected `netpoll-failure 1`, found the end of the file"),
+        (String::new(), "line 1: expected `netpoll-failure 2` or"),
         (good.replacen("workers 2", "workers 9999", 1), "line 7: expected `workers N`"),
     ] {
         fs::write(&file, bad).expect("it can be written");
@@ -247,11 +220,89 @@ fn a_failure_file_that_cannot_be_used_is_refused() {
     check_usage(&["replay", path, "--workers", "3"], "--workers contradicts");
 }
 
+fn choices_of(file: &Path) -> usize {
+    let text = fs::read_to_string(file).expect("it was saved");
+    let count = text.lines().find_map(|line| line.strip_prefix("choices "));
+    count.expect("a line says how many").parse().expect("a number")
+}
+
+#[test]
+fn a_failure_is_made_smaller_before_it_is_saved() {
+    let (as_found, smaller) = (Folder::new("as-found"), Folder::new("smaller"));
+    let (original_report, original) = find_original(&as_found);
+    let (report, file) = find_failure(&smaller);
+    assert!(choices_of(&file) < choices_of(&original));
+    assert_eq!(original.file_name(), file.file_name());
+    for part in ["\nneeds:\n  ", "gives way to", "\nmade smaller in ", "was found and as it is:"] {
+        assert!(report.contains(part), "no `{part}` in:\n{report}");
+        assert!(!original_report.contains(part), "`{part}` in:\n{original_report}");
+    }
+    let replayed = output(&["replay", file.to_str().expect("a plain path")]);
+    assert_eq!((code(&replayed), text(&replayed.stderr)), (1, String::new()));
+    let text = fs::read_to_string(&file).expect("it was saved");
+    assert!(text.contains("\nneeds ") && text.contains("gives way to"), "{text}");
+    assert!(text.contains(&format!("\noriginal {} ", choices_of(&original))), "{text}");
+}
+
+#[test]
+fn shrink_replaces_the_file_by_a_smaller_one_that_fails_in_the_same_way() {
+    let folder = Folder::new("shrink");
+    let (_, file) = find_original(&folder);
+    let path = file.to_str().expect("a plain path");
+    let original = fs::read(&file).expect("it was saved");
+    let copy = folder.0.join("copy.failure");
+    let copied = output(&["shrink", path, "--out", copy.to_str().expect("plain"), "--json"]);
+    assert_eq!((code(&copied), text(&copied.stderr)), (1, String::new()));
+    assert_eq!(fs::read(&file).expect("it is there"), original, "--out leaves the file alone");
+    let object = parsed(&copied);
+    let deviations = |size: &Value| size["deviations"].as_u64().expect("a number");
+    assert!(deviations(&object["before"]) >= 5 * deviations(&object["after"]), "{object}");
+    assert_eq!(object["failure"]["property"], "deadlock");
+    assert_eq!(object["end"], "smallest");
+
+    let before = choices_of(&file);
+    let shrunk = output(&["shrink", path]);
+    assert_eq!((code(&shrunk), text(&shrunk.stderr)), (1, String::new()));
+    assert!(choices_of(&file) < before);
+    let bytes = fs::read(&file).expect("it is there");
+    assert!(
+        bytes == fs::read(&copy).expect("it is there"),
+        "the same file, smaller in the same way"
+    );
+    assert!(text(&shrunk.stdout).contains("choices that are not the dullest: "));
+    assert_eq!(code(&output(&["replay", path])), 1);
+
+    // There is nothing more to be had, and nothing is lost, the size of the first run included.
+    assert_eq!(code(&output(&["shrink", path])), 1);
+    assert!(bytes == fs::read(&file).expect("it is there"), "the smallest stays as it is");
+    let files = fs::read_dir(&folder.0).expect("the folder is there").count();
+    assert_eq!(files, 2, "no draft is left");
+}
+
+#[test]
+fn shrink_refuses_a_file_that_does_not_fail_any_more_and_leaves_it_alone() {
+    let folder = Folder::new("mended");
+    let (_, file) = find_failure(&folder);
+    let path = file.to_str().expect("a plain path");
+    let good = fs::read_to_string(&file).expect("it was saved");
+    for (from, to, part) in [
+        ("scenario broken", "scenario echo", "does not fail any more"),
+        ("violated deadlock", "violated panic", "fails in another way now: deadlock: "),
+    ] {
+        let bad = good.replacen(from, to, 1);
+        fs::write(&file, &bad).expect("it can be written");
+        check_usage(&["shrink", path], part);
+        assert_eq!(fs::read_to_string(&file).expect("it is there"), bad);
+    }
+    fs::write(&file, &good).expect("it can be written");
+    check_usage(&["shrink", path, "--out", "/no/such/folder/file"], "cannot be written");
+}
+
 /// A list that was made by another program: the replay goes on and says so.
 #[test]
 fn a_replay_that_leaves_its_list_warns() {
     let folder = Folder::new("diverged");
-    let (_, file) = find_failure(&folder);
+    let (_, file) = find_original(&folder);
     let good = fs::read_to_string(&file).expect("it was saved");
     fs::write(&file, good.replacen("scenario broken", "scenario echo", 1)).expect("writable");
     let output = output(&["replay", file.to_str().expect("a plain path")]);
@@ -329,14 +380,49 @@ fn a_model_that_does_not_hold_is_reported_with_the_command_that_shows_it_again()
     );
 }
 
+#[test]
+fn a_failing_schedule_of_a_model_is_made_smaller_kept_and_replayed() {
+    let folder = Folder::new("model");
+    // A compare-exchange has two orderings: with one for it, whoever passes it first panics.
+    let bend = place_of("poll/slot.rs", "fn update", ".compare_exchange(") + "Relaxed";
+    let run = |args: &[&str]| {
+        let mut command = sim(args);
+        command.current_dir(&folder.0).env("NETPOLL_MODELS_BEND", &bend);
+        command.output().expect("the binary was built")
+    };
+    let model = ["models", "close_against_read", "--checker", "shuttle-urw"];
+    let found = run(&model);
+    let report = text(&found.stdout);
+    assert_eq!(code(&found), 1, "{report}");
+    assert!(report.contains("\n  made smaller in ") && report.contains("0 remain"), "{report}");
+    let path = report.lines().find_map(|line| line.strip_prefix("only that execution: cargo sim "));
+    let replay: Vec<&str> = path.expect("it was kept").split(' ').collect();
+    let kept = fs::read_to_string(folder.0.join(replay[2])).expect("it was kept");
+    assert!(kept.contains("\n# made smaller in ") && kept.contains("\nchoices 0\n"), "{kept}");
+    let replayed = run(&replay);
+    assert_eq!(code(&replayed), 1);
+    assert!(text(&replayed.stdout).contains("does not fit"), "{}", text(&replayed.stdout));
+
+    let whole = run(&[&model[..], &["--no-shrink"]].concat());
+    assert!(!text(&whole.stdout).contains("made smaller"), "{}", text(&whole.stdout));
+    let kept = fs::read_to_string(folder.0.join(replay[2])).expect("it was kept");
+    assert!(!kept.contains("\nchoices 0\n"), "{kept}");
+}
+
 /// The place of a fence, bent to none, by the function that it stands in.
 fn fence_of(file: &str, function: &str) -> String {
+    place_of(file, &format!("fn {function}("), "P::fence(")
+}
+
+/// The place of an operation, by what comes before it, ready for what it is to be bent to.
+fn place_of(file: &str, after: &str, operation: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../netpoll/src").join(file);
     let source = fs::read_to_string(path).expect("the runtime's source is there");
     let mut lines = source.lines().enumerate();
-    lines.find(|(_, line)| line.contains(&format!("fn {function}("))).expect("the function");
-    let (number, line) = lines.find(|(_, line)| line.contains("P::fence(")).expect("its fence");
-    let column = line.find("P::fence(").expect("just found") + 1;
+    lines.find(|(_, line)| line.contains(after)).expect("what comes before");
+    let (number, line) = lines.find(|(_, line)| line.contains(operation)).expect("the operation");
+    let name = operation.trim_start_matches('.');
+    let column = line.find(name).expect("just found") + 1;
     format!("{file}:{}:{column}=", number + 1)
 }
 

@@ -22,6 +22,11 @@
 //!   Unwinding them instead would execute destructors of a state that has just been proved broken,
 //!   and is impossible for goroutines, which would have to be resumed by workers that are gone.
 //!
+//! **Two phases.** With [`Healing`] a run begins in the *safety* phase, in which faults strike and freedoms
+//! are taken, and goes over to the *liveness* phase, in which the world is quiet and everything is dull:
+//! from there on the run must end within a number of steps. Faults may hide a lost wake-up, since a
+//! spurious one does as well; a quiet world does not.
+//!
 //! Tested in `engine/tests.rs`.
 
 mod outcome;
@@ -37,12 +42,17 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::Arc;
 
+use netpoll::platform::RawFd;
 use netpoll_traces::{BlockedOn, Entry, Recorder, ThreadId, Trace, WorldEvent};
 
 pub use outcome::{Blocked, Outcome};
 
-use crate::choice::{Choice, ChoiceKind, Choices};
+use crate::choice::{ChoiceKind, Choices, Chosen};
+use crate::deviation::Asker;
 use crate::faults::{FaultCounts, FaultKind, Faults};
+use crate::journal::Journal;
+use crate::oracle::{Look, Oracles};
+use crate::tally::Tally;
 pub use points::Wake;
 use threads::Threads;
 
@@ -67,10 +77,28 @@ pub enum Granularity {
     Atomic,
 }
 
+/// When the world heals, and what it must come to then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Healing {
+    /// The safety phase is one of [`Healing::PHASES`] times this many steps, by the run's first choice.
+    pub unit_steps: u64,
+    /// It ends at this virtual time at the latest.
+    pub at_ns: u64,
+    /// From there the run must end within this many steps.
+    pub quiet_steps: u64,
+}
+
+impl Healing {
+    /// The lengths of the safety phase: the dullest is none, the longest outlasts nearly every run.
+    pub const PHASES: [u64; 6] = [0, 1, 4, 16, 64, 256];
+}
+
 /// What lives beside the threads and has events of its own: the simulated kernel.
 pub(crate) trait World: Send + Sync {
     /// Carries out everything that is due at `now_ns`. Returns when it wants to be called next.
     fn tick(&self, now_ns: u64) -> u64;
+    /// The file behind a descriptor number.
+    fn file_of(&self, fd: RawFd) -> Option<u32>;
 }
 
 /// What a run is to be.
@@ -81,20 +109,26 @@ pub(crate) struct EngineConfig {
     pub(crate) faults: Faults,
     pub(crate) step_limit: u64,
     pub(crate) time_limit_ns: u64,
+    pub(crate) healing: Option<Healing>,
+    pub(crate) journal: Option<Journal>,
     pub(crate) world: Option<Arc<dyn World>>,
+    /// What the run is held against, if it is that of a runtime.
+    pub(crate) oracles: Option<Box<Oracles>>,
 }
 
 /// What a run was.
 pub(crate) struct EngineReport {
     pub(crate) outcome: Outcome,
-    pub(crate) choices: Vec<Choice>,
-    pub(crate) diverged: Option<usize>,
+    pub(crate) chosen: Chosen,
     pub(crate) trace: Trace,
     pub(crate) steps: u64,
     pub(crate) end_ns: u64,
     pub(crate) faults_struck: FaultCounts,
+    pub(crate) tally: Tally,
+    pub(crate) healed: Option<u64>,
     /// Threads that had not ended when the run was over, the main thread aside.
     pub(crate) abandoned: usize,
+    pub(crate) oracles: Option<Box<Oracles>>,
 }
 
 thread_local! {
@@ -110,7 +144,10 @@ pub(crate) struct Engine {
     /// The earliest deadline of a blocked thread.
     deadline_ns: Cell<u64>,
     steps: Cell<u64>,
-    step_limit: u64,
+    /// 0 once an oracle has seen enough: then the next point is the last one.
+    step_limit: Cell<u64>,
+    /// The next step at which there is more to do than to count it.
+    event_step: Cell<u64>,
     /// The clock does not jump beyond this.
     time_limit_ns: u64,
     /// The step at which the running thread took over.
@@ -121,13 +158,23 @@ pub(crate) struct Engine {
     faults: Faults,
     /// Faults strike no more.
     healed: Cell<bool>,
+    healing: Option<Healing>,
+    /// When the safety phase ends, in steps and in virtual time.
+    heal_step: Cell<u64>,
+    heal_ns: Cell<u64>,
+    /// The step at which the liveness phase began: from there on everything is dull.
+    quiet_since: Cell<Option<u64>>,
+    journal: Option<Journal>,
     faults_struck: RefCell<FaultCounts>,
     threads: Threads,
     choices: RefCell<Choices>,
     recorder: RefCell<Recorder>,
+    oracles: RefCell<Option<Box<Oracles>>>,
     /// The next number for a lock or parker.
     next_object: Cell<u32>,
     world: Option<Arc<dyn World>>,
+    /// Whether the world carries out what is due, so that no thread asks.
+    world_acts: Cell<bool>,
     /// Set when the run is over.
     outcome: RefCell<Option<Outcome>>,
 }
@@ -163,19 +210,27 @@ impl Engine {
             alarm_ns: Cell::new(NEVER),
             deadline_ns: Cell::new(NEVER),
             steps: Cell::new(0),
-            step_limit: config.step_limit,
+            step_limit: Cell::new(config.step_limit),
+            event_step: Cell::new(0),
             time_limit_ns: config.time_limit_ns,
             slice_start: Cell::new(0),
             quiet: Cell::new(0),
             granularity: config.granularity,
             faults: config.faults,
             healed: Cell::new(false),
+            healing: config.healing,
+            heal_step: Cell::new(NEVER),
+            heal_ns: Cell::new(NEVER),
+            quiet_since: Cell::new(None),
+            journal: config.journal,
             faults_struck: RefCell::new(FaultCounts::default()),
             threads: Threads::default(),
             choices: RefCell::new(config.choices),
             recorder: RefCell::new(config.recorder),
+            oracles: RefCell::new(config.oracles),
             next_object: Cell::new(1),
             world: config.world,
+            world_acts: Cell::new(false),
             outcome: RefCell::new(None),
         };
         let body = move || {
@@ -184,6 +239,7 @@ impl Engine {
             }
         };
         engine.add_thread("main", Box::new(body));
+        engine.choose_phases();
         ENGINE.set(&engine);
         let cleared = ClearOnDrop;
         engine.resume_until_over();
@@ -192,16 +248,19 @@ impl Engine {
     }
 
     fn into_report(self) -> EngineReport {
-        let (choices, diverged) = self.choices.into_inner().finish();
+        let choices = self.choices.into_inner();
+        let tally = choices.tally();
         EngineReport {
             outcome: self.outcome.into_inner().expect("the run is over"),
-            choices,
-            diverged,
+            chosen: choices.finish(),
             trace: self.recorder.into_inner().finish(),
             steps: self.steps.get(),
             end_ns: self.now_ns.get(),
             faults_struck: self.faults_struck.into_inner(),
+            tally,
+            healed: self.quiet_since.get(),
             abandoned: self.threads.abandon(),
+            oracles: self.oracles.into_inner(),
         }
     }
 
@@ -220,29 +279,72 @@ impl Engine {
     /// Takes down an event of the running thread.
     #[inline]
     pub(crate) fn record(&self, event: Entry) {
-        let mut recorder = self.recorder.borrow_mut();
-        recorder.record(self.now_ns.get(), self.threads.current(), event);
+        self.take_down(self.threads.current(), event);
     }
 
-    /// Takes down that the running thread panics, unless it does so in the recorder itself.
+    /// Takes down that the running thread panics, unless it does so in the recorder or in an oracle.
     fn record_panic(&self) {
-        if let Ok(mut recorder) = self.recorder.try_borrow_mut() {
-            let (now_ns, thread) = (self.now_ns.get(), self.threads.current());
-            recorder.record(now_ns, thread, WorldEvent::Panic.into());
+        if self.recorder.try_borrow_mut().is_ok() && self.oracles.try_borrow_mut().is_ok() {
+            self.record(WorldEvent::Panic.into());
         }
     }
 
     /// Takes down an event of the kernel itself.
     #[inline]
     pub(crate) fn record_kernel(&self, event: WorldEvent) {
-        let mut recorder = self.recorder.borrow_mut();
-        recorder.record(self.now_ns.get(), ThreadId::KERNEL, event.into());
+        self.take_down(ThreadId::KERNEL, event.into());
+    }
+
+    /// Takes down an event and shows it to the oracles. One that must not be is the last of the run.
+    #[inline]
+    fn take_down(&self, thread: ThreadId, event: Entry) {
+        if self.step_limit.get() == 0 {
+            return;
+        }
+        let record = self.recorder.borrow_mut().record(self.now_ns.get(), thread, event);
+        let mut oracles = self.oracles.borrow_mut();
+        if let Some(oracles) = &mut *oracles
+            && !oracles.observe(&record, self)
+        {
+            self.violated();
+        }
+    }
+
+    /// An oracle has seen what must not be. The caller may be in the middle of a system call, with the
+    /// kernel locked, so it goes on to the next point; no record follows.
+    #[cold]
+    fn violated(&self) {
+        self.finish(Outcome::Violated);
+        self.step_limit.set(0);
+        self.event_step.set(0);
     }
 
     /// Chooses a number below `n`.
     #[inline]
     pub(crate) fn choose(&self, kind: ChoiceKind, n: u32) -> u32 {
-        self.choices.borrow_mut().choose(kind, n)
+        match self.is_quiet() {
+            true => 0, // C5
+            false => self.noted(|choices| choices.choose(kind, n)),
+        }
+    }
+
+    /// Makes a choice: says who asks, and notes where in the trace it was if it is not the dullest.
+    #[inline]
+    fn noted(&self, choose: impl FnOnce(&mut Choices) -> u32) -> u32 {
+        let mut choices = self.choices.borrow_mut();
+        choices.set_asker(|| {
+            let (thread, recorder) = (self.threads.current(), self.recorder.borrow());
+            match (self.world_acts.get(), recorder.running(thread)) {
+                (true, _) => Asker::Kernel,
+                (false, Some(g)) => Asker::Goroutine(g),
+                (false, None) => Asker::Thread { thread, after: recorder.ran(thread) },
+            }
+        });
+        let k = choose(&mut choices);
+        if k != 0 {
+            choices.set_seen(self.recorder.borrow().seen());
+        }
+        k
     }
 
     /// Whether a fault strikes, here and now.
@@ -253,7 +355,7 @@ impl Engine {
             return false;
         }
         let kind = ChoiceKind::Fault(fault);
-        let strikes = self.choices.borrow_mut().chance(kind, per_mille);
+        let strikes = self.noted(|choices| choices.chance(kind, per_mille).into()) == 1;
         if strikes {
             self.faults_struck.borrow_mut().add(fault);
             self.record(WorldEvent::Fault { name: fault.name() }.into());
@@ -276,11 +378,22 @@ impl Engine {
         self.healed.set(true);
     }
 
+    /// Whether the world has healed and everything is dull.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        self.quiet_since.get().is_some()
+    }
+
     /// A number for a lock or a parker, in order of first sight.
     pub(crate) fn object_number(&self) -> u32 {
         let number = self.next_object.get();
         self.next_object.set(number + 1);
         number
+    }
+
+    /// Whether threads beside the running one have not ended.
+    pub(crate) fn has_other_threads(&self) -> bool {
+        self.threads.unended() > 1
     }
 
     /// Ends the run. The first reason counts.
@@ -303,6 +416,16 @@ impl Engine {
             },
         };
         self.threads.blocked().into_iter().map(describe).collect()
+    }
+}
+
+impl Look for Engine {
+    fn is_blocked(&self, thread: ThreadId) -> bool {
+        self.threads.is_blocked(thread)
+    }
+
+    fn file_of(&self, fd: RawFd) -> Option<u32> {
+        self.world.as_ref()?.file_of(fd)
     }
 }
 

@@ -22,6 +22,13 @@ pub enum Outcome {
         /// The thread's name.
         thread: String,
     },
+    /// A thread of the operating system that is no part of the run used the runtime.
+    Intrusion {
+        /// Which, and for what.
+        what: String,
+    },
+    /// An oracle saw what must not be.
+    Violated,
     /// The run took more steps than it may.
     StepLimit,
     /// Everybody waits, and the next thing to happen lies beyond the limit of time. When threads that
@@ -56,6 +63,8 @@ impl fmt::Display for Outcome {
                 }
                 write!(f, ": {message}")
             }
+            Outcome::Intrusion { what } => f.write_str(what),
+            Outcome::Violated => f.write_str("stopped by an oracle"),
             Outcome::StepLimit => f.write_str("step limit reached"),
             Outcome::TimeLimit { blocked } => {
                 f.write_str("time limit reached:")?;

@@ -5,7 +5,9 @@ use std::thread;
 
 use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
 
-use super::{CALL_NS, Engine, GLANCE_NS, Granularity, NEVER, Outcome, panics};
+use super::{CALL_NS, Engine, GLANCE_NS, Granularity, Healing, NEVER, Outcome, panics};
+use crate::choice::ChoiceKind;
+use crate::journal::Note;
 use crate::strategy::PointKind;
 
 /// A thread that has run this many points in a row while others could is asked to yield, so that a
@@ -32,6 +34,9 @@ impl Engine {
     /// Introduces a thread.
     pub(super) fn add_thread(&self, name: &str, body: Box<dyn FnOnce()>) -> ThreadId {
         self.recorder.borrow_mut().add_thread(name);
+        if let Some(oracles) = &mut *self.oracles.borrow_mut() {
+            oracles.add_thread(name);
+        }
         self.choices.borrow_mut().thread_born();
         self.threads.add(body)
     }
@@ -74,6 +79,12 @@ impl Engine {
         let thread = self.threads.current();
         let thread = self.recorder.borrow().thread_name(thread).to_string();
         self.finish(Outcome::Panicked { message, location, thread });
+        self.stand_still();
+    }
+
+    /// Ends the run because a thread of the operating system has got into it. Does not return.
+    pub(crate) fn intruded(&self, what: &str) {
+        self.finish(Outcome::Intrusion { what: what.to_string() });
         self.stand_still();
     }
 
@@ -137,7 +148,7 @@ impl Engine {
 
     /// Blocks the running thread until it is woken or the clock reaches `deadline_ns`.
     pub(crate) fn block(&self, on: BlockedOn, deadline_ns: u64) -> Wake {
-        self.record(WorldEvent::Block { on }.into());
+        self.record(WorldEvent::Block { on, until_ns: deadline_ns }.into());
         let this = self.threads.current();
         self.threads.block(on, deadline_ns);
         self.deadline_ns.set(self.deadline_ns.get().min(deadline_ns));
@@ -178,7 +189,9 @@ impl Engine {
         let now_ns = self.now_ns.get();
         if now_ns >= self.alarm_ns.get() {
             let world = self.world.as_ref().expect("only a world sets an alarm");
+            self.world_acts.set(true);
             self.alarm_ns.set(world.tick(now_ns));
+            self.world_acts.set(false);
         }
         if now_ns >= self.deadline_ns.get() {
             self.deadline_ns.set(self.threads.expire(now_ns));
@@ -200,10 +213,56 @@ impl Engine {
     fn step(&self) {
         let steps = self.steps.get() + 1;
         self.steps.set(steps);
-        if steps > self.step_limit {
+        if steps >= self.event_step.get() {
+            self.note_step(steps);
+        }
+    }
+
+    /// Chooses how long the safety phase is to be, before anything else.
+    pub(super) fn choose_phases(&self) {
+        if let Some(healing) = self.healing {
+            let n = Healing::PHASES.len() as u32;
+            let k = self.choices.borrow_mut().choose(ChoiceKind::HealAfter, n);
+            self.heal_step.set(Healing::PHASES[k as usize] * healing.unit_steps);
+            self.heal_ns.set(healing.at_ns);
+        }
+    }
+
+    /// A step at which there may be more to do than to count it.
+    #[cold]
+    fn note_step(&self, steps: u64) {
+        if let Some(journal) = &self.journal {
+            journal.note(Note::Step(steps));
+        }
+        if steps > self.step_limit.get() {
             self.finish(Outcome::StepLimit);
             self.stand_still();
         }
+        if steps >= self.heal_step.get() {
+            self.begin_liveness();
+        }
+        let next = match self.journal {
+            Some(_) => steps + 1,
+            None => self.heal_step.get().min(self.step_limit.get().saturating_add(1)),
+        };
+        self.event_step.set(next);
+    }
+
+    /// The safety phase is over: the world heals, and the run must end.
+    fn begin_liveness(&self) {
+        let Some(healing) = self.healing else { return };
+        if self.is_quiet() {
+            return;
+        }
+        self.heal_step.set(NEVER);
+        self.heal_ns.set(NEVER);
+        self.heal();
+        let steps = self.steps.get();
+        self.quiet_since.set(Some(steps));
+        let limit = steps.saturating_add(healing.quiet_steps);
+        self.step_limit.set(limit.min(self.step_limit.get()));
+        self.event_step.set(0);
+        self.record_kernel(WorldEvent::Healed);
     }
 
     /// Decides who runs next, letting time pass until somebody can. If nobody ever can, the run is
@@ -219,6 +278,9 @@ impl Engine {
                 });
             }
             self.now_ns.set(self.now_ns.get().max(next_ns));
+            if next_ns >= self.heal_ns.get() {
+                self.begin_liveness();
+            }
             self.carry_out_due();
         }
         let steps = self.steps.get();
@@ -235,7 +297,10 @@ impl Engine {
                 PointKind::Yield => (index + 1) % n,
                 PointKind::Call | PointKind::Blocked => index % n,
             };
-            let k = self.choices.borrow_mut().thread(kind, runnable, start);
+            let k = match self.is_quiet() {
+                true => 0, // C5
+                false => self.noted(|choices| choices.thread(kind, runnable, start)),
+            };
             runnable[(start + k as usize) % n]
         });
         if next != self.threads.current().0 {

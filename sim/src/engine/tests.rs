@@ -5,10 +5,16 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use netpoll::platform::{Atomic, Kernel, Lock, Park, Primitives, Thread};
 
-use crate::engine::{CALL_NS, START_NS};
+use netpoll_traces::{Entry, Record, WorldEvent};
+
+use crate::choice::ChoiceKind;
+use crate::engine::{CALL_NS, NEVER, START_NS};
 use crate::platform::{SimMutex, SimParker};
 use crate::tests::{check, check_with};
-use crate::{Granularity, Keep, Outcome, Report, Sim, SimConfig, run};
+use crate::{
+    FaultKind, Faults, Granularity, Healing, Journal, Keep, Note, Outcome, Report, Sim, SimConfig,
+    Source, run,
+};
 
 type Counter = <Sim as Primitives>::AtomicU64;
 
@@ -216,6 +222,97 @@ fn a_deadlock_behind_a_periodic_thread_is_found_by_the_limit_of_time() {
         panic!("{}", report.outcome);
     };
     assert_eq!(blocked[0].thread, "main");
+}
+
+/// Two threads that take turns in a world of spurious wake-ups.
+fn in_two_phases(source: Source, unit_steps: u64) -> Report {
+    let healing = Healing { unit_steps, at_ns: NEVER, quiet_steps: 1_000 };
+    let faults = Faults::none().with(FaultKind::SpuriousWake, 500);
+    let config = SimConfig { source, faults, healing: Some(healing), ..SimConfig::seed(0) };
+    run(config, |_| {
+        let other = spawn("other", || {
+            let parker = SimParker::new();
+            (0..50).for_each(|_| parker.park_timeout(10_000));
+        });
+        let parker = SimParker::new();
+        (0..50).for_each(|_| parker.park_timeout(10_000));
+        other.join();
+    })
+}
+
+#[test]
+fn a_healed_world_asks_nothing_and_is_dull_and_a_replay_heals_at_the_same_step() {
+    let mut steps = Vec::new();
+    for seed in 0..60 {
+        let report = in_two_phases(Source::Seed(seed), 5);
+        assert_eq!(report.outcome, Outcome::Finished);
+        let healed =
+            report.trace.records.iter().position(|it| it.event == WorldEvent::Healed.into());
+        assert_eq!(healed.is_some(), report.healed.is_some());
+        if let Some(at) = healed {
+            let strikes = |it: &Record| matches!(it.event, Entry::World(WorldEvent::Fault { .. }));
+            assert!(!report.trace.records[at..].iter().any(strikes), "seed {seed}");
+        }
+        assert_eq!(report.choices[0].kind, ChoiceKind::HealAfter);
+        let list = report.choices.clone();
+        let again = in_two_phases(Source::Replay(list), 5);
+        assert_eq!(again, report, "seed {seed}");
+        steps.push(report.healed);
+    }
+    steps.sort_unstable();
+    steps.dedup();
+    // After 5, after 20, after 80, and never, because the run was over before.
+    assert_eq!(steps, [None, Some(5), Some(20), Some(80)]);
+}
+
+#[test]
+fn a_quiet_world_gives_a_run_so_many_steps_and_no_more() {
+    let healing = Healing { unit_steps: 10, at_ns: NEVER, quiet_steps: 500 };
+    for seed in 0..20 {
+        let config = SimConfig { healing: Some(healing), ..SimConfig::seed(seed) };
+        let report = run(config, |_| {
+            loop {
+                Sim::spin_hint();
+            }
+        });
+        assert_eq!(report.outcome, Outcome::StepLimit);
+        let healed = report.healed.expect("it runs for long enough");
+        assert_eq!(report.steps, healed + 501);
+    }
+}
+
+#[test]
+fn the_world_heals_by_time_when_nobody_takes_a_step() {
+    let healing = Healing { unit_steps: 1_000_000, at_ns: 5_000_000_000, quiet_steps: 1_000 };
+    // The longest safety phase.
+    let choices = vec!["heal-after:5/6".parse().expect("a choice")];
+    let config = SimConfig { healing: Some(healing), ..SimConfig::seed(0).replaying(choices) };
+    let report = run(config, |_| SimParker::new().park_timeout(60_000_000_000));
+    assert_eq!(report.outcome, Outcome::Finished);
+    assert!(report.healed.is_some());
+}
+
+#[test]
+fn a_journal_hears_every_choice_and_step_at_once() {
+    let heard = Arc::new(std::sync::Mutex::new((Vec::new(), 0)));
+    let its = heard.clone();
+    let journal = Journal::new(move |note| {
+        let mut heard = its.lock().unwrap();
+        match note {
+            Note::Choice(choice) => heard.0.push(choice),
+            Note::Step(step) => {
+                assert_eq!(step, heard.1 + 1);
+                heard.1 = step;
+            }
+        }
+    });
+    let config = SimConfig { journal: Some(journal), ..SimConfig::seed(4) };
+    let report = run(config, |kernel| {
+        let other = spawn("other", || SimParker::new().park_timeout(5_000));
+        kernel.eventfd().unwrap();
+        other.join();
+    });
+    assert_eq!(*heard.lock().unwrap(), (report.choices, report.steps));
 }
 
 #[test]

@@ -194,9 +194,21 @@ impl Threads {
         runnable.insert(index, id);
     }
 
+    /// How many threads have not ended.
+    pub(super) fn unended(&self) -> usize {
+        self.slots.borrow().iter().filter(|slot| slot.state != State::Ended).count()
+    }
+
     /// Whether a thread has ended.
     pub(super) fn has_ended(&self, thread: ThreadId) -> bool {
         self.slots.borrow()[usize::from(thread.0)].state == State::Ended
+    }
+
+    /// Whether a thread is blocked.
+    pub(super) fn is_blocked(&self, thread: ThreadId) -> bool {
+        let slots = self.slots.borrow();
+        let slot = slots.get(usize::from(thread.0));
+        slot.is_some_and(|slot| matches!(slot.state, State::Blocked { .. }))
     }
 
     /// The blocked threads and what they wait for, in the order of their ids.

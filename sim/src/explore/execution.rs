@@ -3,18 +3,26 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use netpoll::Builder;
-use netpoll::platform::Platform;
+use netpoll::platform::{Park as _, Platform};
 use netpoll::runtime::{GoroutineState, Inspector};
 
 use super::violation::Violation;
+use crate::engine::{self, Engine};
 use crate::scenarios::Scenario;
-use crate::{Faults, Granularity, Keep, Report, Sim, SimConfig, SimKernel, Source, run};
+use crate::{
+    Faults, Granularity, Healing, Journal, Keep, Outcome, Report, Sim, SimConfig, SimKernel,
+    Source, run,
+};
 
 /// The workers of a run when nobody says otherwise: as few as a race needs.
 pub const WORKERS_DEFAULT: usize = 2;
-/// A run that takes more steps will never end: scenarios need some thousands at the coarse granularity
-/// and some ten thousands at the fine one.
-const STEP_LIMIT: u64 = 500_000;
+/// The unit in which the safety phase is measured, by granularity: the longest one outlasts most runs,
+/// which take some thousands of steps at the coarse granularity and some ten thousands at the fine one.
+const UNIT_STEPS: [u64; 2] = [30, 500];
+/// The safety phase is over by this virtual time: scenarios take milliseconds.
+const HEAL_NS: u64 = 20_000_000_000;
+/// A run that takes more steps in a quiet world will never end: ten times what any scenario needs.
+const QUIET_STEPS: u64 = 300_000;
 /// A run that waits for longer, in virtual time, waits for nothing: scenarios take milliseconds, and a
 /// connection that was refused for a full backlog some seconds.
 const TIME_LIMIT_NS: u64 = 120_000_000_000;
@@ -103,16 +111,69 @@ pub fn execute_on<P: Platform<Kernel = SimKernel>>(
     source: Source,
     record: Keep,
 ) -> Execution {
-    let config = SimConfig {
+    execute_with::<P>(scenario, options, source, record, |kernel| kernel)
+}
+
+/// Runs a scenario once, on a platform whose kernel is built around the simulated one.
+#[must_use]
+pub fn execute_with<P: Platform>(
+    scenario: &Scenario,
+    options: &Options,
+    source: Source,
+    record: Keep,
+    around: impl FnOnce(SimKernel) -> P::Kernel + Send + 'static,
+) -> Execution {
+    carry_out::<P>(scenario, config(options, source, record), around)
+}
+
+/// Runs a scenario once, telling `journal` of everything as it happens: for runs that may take their
+/// process along.
+#[must_use]
+pub fn execute_telling(
+    scenario: &Scenario,
+    options: &Options,
+    source: Source,
+    journal: Journal,
+) -> Execution {
+    let config = config(options, source, Keep::Last(0));
+    carry_out::<Sim>(scenario, SimConfig { journal: Some(journal), ..config }, |kernel| kernel)
+}
+
+/// Runs a scenario once, recording everything, up to its point number `step`, where it stops.
+#[must_use]
+pub fn execute_up_to(
+    scenario: &Scenario,
+    options: &Options,
+    source: Source,
+    step: u64,
+) -> Execution {
+    let config = config(options, source, Keep::All);
+    // The step after the limit is the one that ends the run.
+    let config = SimConfig { step_limit: step.saturating_sub(1), ..config };
+    carry_out::<Sim>(scenario, config, |kernel| kernel)
+}
+
+fn config(options: &Options, source: Source, record: Keep) -> SimConfig {
+    let unit_steps = UNIT_STEPS[usize::from(options.granularity == Granularity::Atomic)];
+    let healing = Healing { unit_steps, at_ns: HEAL_NS, quiet_steps: QUIET_STEPS };
+    SimConfig {
         source,
         granularity: options.granularity,
         faults: options.faults,
         workers: options.workers,
-        step_limit: STEP_LIMIT,
+        healing: Some(healing),
         time_limit_ns: TIME_LIMIT_NS,
         record,
+        oracles: true,
         ..SimConfig::seed(0)
-    };
+    }
+}
+
+fn carry_out<P: Platform>(
+    scenario: &Scenario,
+    config: SimConfig,
+    around: impl FnOnce(SimKernel) -> P::Kernel + Send + 'static,
+) -> Execution {
     let sight = Arc::new(Mutex::new(Sight::Nothing));
     let shown = Arc::clone(&sight);
     let body = scenario.body;
@@ -123,12 +184,12 @@ pub fn execute_on<P: Platform<Kernel = SimKernel>>(
             let before = std::mem::replace(&mut *lock(&shown), sight);
             drop(before);
         };
-        let runtime = Builder::new().build_on::<P>(kernel);
+        let runtime = Builder::new().build_on::<P>(around(kernel));
         let runtime = runtime.expect("the simulated kernel refuses no runtime");
         let inspector = runtime.inspector();
         see(Sight::Inspector(inspector.clone()));
-        runtime.run(body).expect("a new runtime starts goroutines");
-        drop(runtime);
+        body.run(runtime);
+        wait_for_threads::<P>();
         see(Sight::Left(inspector.goroutines(), inspector.waiters()));
     });
     let (goroutines, waiters) = match std::mem::take(&mut *lock(&sight)) {
@@ -141,8 +202,23 @@ pub fn execute_on<P: Platform<Kernel = SimKernel>>(
             seen
         }
     };
-    let violation = Violation::of(&report, &goroutines, waiters);
+    let violation = match (&report.outcome, scenario.abandons) {
+        (Outcome::Finished, true) => Violation::of_abandoning(&report, &goroutines, waiters),
+        _ => Violation::of(&report, &goroutines, waiters),
+    };
     Execution { report, goroutines, violation }
+}
+
+/// Lets the threads of blocking calls end: a runtime that is dropped does not wait for them.
+fn wait_for_threads<P: Platform>() {
+    const LAST_WORDS_NS: u64 = 1_000_000;
+    let now_ns = || engine::with(|engine| engine.map_or(0, Engine::now_ns));
+    let others = || engine::with(|engine| engine.is_some_and(Engine::has_other_threads));
+    let (parker, until_ns) = (P::Parker::new(), now_ns() + LAST_WORDS_NS);
+    // A park may return for no reason.
+    while others() && now_ns() < until_ns {
+        parker.park_timeout(LAST_WORDS_NS);
+    }
 }
 
 fn lock(sight: &Mutex<Sight>) -> std::sync::MutexGuard<'_, Sight> {

@@ -8,9 +8,12 @@ use netpoll::trace::Event;
 use netpoll_traces::{Entry, Record, Trace, WorldEvent, text};
 
 use super::execution::{Execution, Options, WORKERS_DEFAULT, execute};
+use super::needs::{needs, sentence};
 use super::violation::{Property, Violation, status_text};
+use super::{Plan, determinism};
 use crate::scenarios::Scenario;
-use crate::{Choice, Faults, Granularity, Keep, OpenFd, Source};
+use crate::shrink::Shrunk;
+use crate::{Choice, Faults, Granularity, Keep, OpenFd, Profile};
 
 /// How many events a report shows.
 const EVENTS: usize = 10;
@@ -21,7 +24,8 @@ const EVENTS: usize = 10;
 /// 2. the goroutines, and the descriptors if everybody is stuck;
 /// 3. the last events: those of the goroutine and the descriptor that the violation is about, if it is
 ///    about one; else those up to the first panic, if there was one;
-/// 4. the command that shows it again, and where it was saved.
+/// 4. what it needs, if that is little enough to be read;
+/// 5. the command that shows it again, and where it was saved.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The program.
@@ -30,10 +34,16 @@ pub struct Finding {
     pub options: Options,
     /// The seed, if it came from one.
     pub seed: Option<u64>,
+    /// The profile of faults, if they came from one.
+    pub profile: Option<Profile>,
     /// What was violated.
     pub violation: Violation,
     /// The choices that lead there.
     pub choices: Vec<Choice>,
+    /// In words, those that are not the dullest; `None` if there are too many.
+    pub needs: Option<Vec<String>>,
+    /// What it was made smaller from, if it was.
+    pub shrunk: Option<Shrunk>,
     /// The goroutines that had not ended.
     pub goroutines: Vec<GoroutineState>,
     /// The descriptors that were open.
@@ -64,6 +74,9 @@ impl Finding {
             scenario,
             options: options.clone(),
             seed,
+            profile: None,
+            needs: needs(&report),
+            shrunk: None,
             panicked: panicked(&report.trace),
             events: last_events(&report.trace, &violation),
             violation,
@@ -77,24 +90,38 @@ impl Finding {
 
     /// The finding of an execution that has violated something, confirmed by a second run that records
     /// everything and must not differ.
-    pub(super) fn confirm(
-        scenario: &'static Scenario,
-        options: &Options,
-        source: Source,
-        first: Execution,
-    ) -> Finding {
-        let seed = match source {
-            Source::Seed(seed) => Some(seed),
-            Source::Replay(_) | Source::Dull => None,
-        };
-        let second = execute(scenario, options, source, Keep::All);
-        let nondeterminism = first.difference(&second);
+    pub(super) fn confirm(plan: &Plan, seed: u64, first: Execution) -> Finding {
+        let (scenario, options) = (plan.scenario, plan.options(seed));
+        let second = execute(scenario, &options, plan.source(seed), Keep::All);
+        let nondeterminism = first.difference(&second).map(|difference| {
+            // Two more, since the first has recorded little.
+            match determinism::check(scenario, &options, &plan.source(seed)) {
+                Err(parting) => parting.to_string(),
+                Ok(_) => difference,
+            }
+        });
         let shown = match nondeterminism {
             None => second,
             Some(_) => first,
         };
-        let finding = Finding::of(scenario, options, seed, shown);
-        Finding { nondeterminism, ..finding.expect("the first execution has violated something") }
+        let finding = Finding::of(scenario, &options, Some(seed), shown);
+        let finding = finding.expect("the first execution has violated something");
+        Finding { nondeterminism, profile: plan.profile, ..finding }
+    }
+
+    /// The finding of a run that cannot report on itself, because it took its process along or never came
+    /// back: `up_to` is what it was up to its last point.
+    #[must_use]
+    pub fn fatal(
+        scenario: &'static Scenario,
+        options: &Options,
+        seed: Option<u64>,
+        violation: Violation,
+        up_to: Execution,
+    ) -> Finding {
+        let execution = Execution { violation: Some(violation), ..up_to };
+        let finding = Finding::of(scenario, options, seed, execution);
+        finding.expect("it has a violation")
     }
 
     /// The command that shows the same run again; `None` when only a file can say what it was.
@@ -102,11 +129,15 @@ impl Finding {
     pub fn replay_command(&self) -> Option<String> {
         let name = self.scenario.name;
         let granularity = granularity_name(self.options.granularity);
-        let faults = faults_name(&self.options.faults)?;
-        let mut command = format!(
-            "cargo sim replay {name} --seed {} --granularity {granularity} --faults {faults}",
-            self.seed?
-        );
+        let mut command =
+            format!("cargo sim replay {name} --seed {} --granularity {granularity}", self.seed?);
+        let faults = self.profile.map(Profile::name).or(faults_name(&self.options.faults));
+        match faults {
+            Some(faults) => command += &format!(" --faults {faults}"),
+            // What the scenario asks for is what it gets when nobody says otherwise.
+            None if self.options.faults == self.scenario.faults => {}
+            None => return None,
+        }
         if self.options.workers != WORKERS_DEFAULT {
             command += &format!(" --workers {}", self.options.workers);
         }
@@ -126,9 +157,10 @@ pub const fn granularity_name(granularity: Granularity) -> &'static str {
 /// The name of a set of faults, if it is one of those that have a name.
 #[must_use]
 pub fn faults_name(faults: &Faults) -> Option<&'static str> {
-    let named = [("none", Faults::none()), ("light", Faults::light()), ("chaos", Faults::chaos())];
-    let found = named.into_iter().find(|(_, named)| named == faults);
-    found.map(|(name, _)| name)
+    // The swarm's are as many as there are seeds, so they have none.
+    let fixed = [Profile::None, Profile::Light, Profile::Chaos];
+    let found = fixed.into_iter().find(|profile| profile.faults(0) == *faults);
+    found.map(Profile::name)
 }
 
 /// The last events of a run, as lines of text.
@@ -171,21 +203,28 @@ fn panicked(trace: &Trace) -> Option<String> {
 /// Whether an event is about this goroutine or this descriptor, whoever caused it.
 fn concerns(event: Entry, subject_g: u64, subject_fd: i32) -> bool {
     match event {
-        Entry::World(WorldEvent::Arrive { fd, .. } | WorldEvent::Edge { fd, .. }) => {
-            fd == subject_fd
-        }
+        Entry::World(
+            WorldEvent::Arrive { fd, .. }
+            | WorldEvent::Watch { fd, .. }
+            | WorldEvent::Edge { fd, .. }
+            | WorldEvent::Spurious { fd, .. }
+            | WorldEvent::Harvest { fd, .. },
+        ) => fd == subject_fd,
         Entry::World(_) => false,
         Entry::Runtime(event) => match event {
             Event::Go { g }
             | Event::Run { g }
             | Event::Yield { g }
             | Event::Park { g, .. }
+            | Event::Abandon { g }
             | Event::Ready { g }
             | Event::Done { g, .. } => g == subject_g,
             Event::Slot { fd, .. }
+            | Event::Open { fd, .. }
+            | Event::End { fd, .. }
             | Event::Deadline { fd, .. }
             | Event::Expired { fd, .. }
-            | Event::Evict { fd }
+            | Event::Evict { fd, .. }
             | Event::Syscall { fd, .. } => fd == subject_fd,
             _ => false,
         },
@@ -222,7 +261,12 @@ impl fmt::Display for Finding {
         for line in &self.events {
             writeln!(f, "  {line}")?;
         }
-        writeln!(f, "\nreplay:")?;
+        self.needs_fmt(f)?;
+        match self.shrunk {
+            // The seed leads to the run that was found, the file to the smaller one.
+            Some(_) => writeln!(f, "\nreplay, as it was found and as it is:")?,
+            None => writeln!(f, "\nreplay:")?,
+        }
         if let Some(command) = self.replay_command() {
             writeln!(f, "  {command}")?;
         }
@@ -235,6 +279,22 @@ impl fmt::Display for Finding {
 }
 
 impl Finding {
+    fn needs_fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(needs) = &self.needs {
+            writeln!(f, "\nneeds:")?;
+            for need in needs {
+                writeln!(f, "  {need}")?;
+            }
+            if needs.is_empty() {
+                writeln!(f, "  {}", sentence(needs))?;
+            }
+        }
+        if let Some(shrunk) = &self.shrunk {
+            writeln!(f, "\n{shrunk}")?;
+        }
+        Ok(())
+    }
+
     fn goroutines_fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\ngoroutines that have not ended:")?;
         if self.goroutines.is_empty() {

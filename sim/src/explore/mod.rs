@@ -4,18 +4,28 @@
 //! |---|---|
 //! | `execution.rs` | one run of a scenario: [`execute`] |
 //! | `violation.rs` | what a run violated, if anything: [`Violation`] |
+//! | `determinism.rs` | the same run twice: [`Parting`] |
+//! | `needs.rs` | the choices of a failing run that are not the dullest, in words |
+//! | `smaller.rs` | a failing run made smaller: [`shrink`], [`Finding::shrunk`] |
 //! | `finding.rs` | a violation with all that a person needs: [`Finding`] |
 //! | `mod.rs` | many runs on several threads of the operating system: [`explore`] |
 //!
-//! Each run stays on one thread and depends on nothing but its seed and [`Options`]. Seeds are handed
+//! Each run stays on one thread and depends on nothing but its seed and the [`Plan`]. Seeds are handed
 //! out in ascending order and none after the first that failed, so the smallest failing seed is found
 //! whatever the number of threads.
 //!
 //! A run is first made with little recorded. One that fails is made again with everything recorded, and
-//! the two are compared: if they differ, the *simulator* is broken, and the finding says so first.
+//! the two are compared: if they differ, the *simulator* is broken, or the program is none that it can
+//! simulate, and the finding says so first. Of the others some are made twice as well.
+//!
+//! All this happens in one process, which a run may take along. `cargo sim` explores in processes of
+//! their own: [`Plan::run`] is what each of them does.
 
+mod determinism;
 mod execution;
 mod finding;
+mod needs;
+mod smaller;
 mod violation;
 
 use std::num::NonZeroUsize;
@@ -25,15 +35,25 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use execution::{Execution, Options, WORKERS_DEFAULT, execute, execute_on};
+pub use determinism::Parting;
+pub use execution::{
+    Execution, Options, WORKERS_DEFAULT, execute, execute_on, execute_telling, execute_up_to,
+    execute_with,
+};
 pub use finding::{Finding, faults_name, granularity_name};
+pub use needs::sentence;
+pub use smaller::shrink;
 pub use violation::{Property, Violation, status_text};
 
+use crate::oracle::Checks;
 use crate::scenarios::Scenario;
-use crate::{FaultCounts, FaultKind, Keep, Source};
+use crate::{Faults, Keep, Profile, Source, Tally, Totals};
 
 /// How many records the first run of a seed keeps, for the case that there is no second run like it.
 const RING: usize = 64;
+
+/// One seed in so many is run twice even if nobody asks for it.
+const SAMPLE: u64 = 128;
 
 /// What to explore.
 #[derive(Clone, Debug)]
@@ -44,10 +64,75 @@ pub struct Plan {
     pub seeds: Range<u64>,
     /// No seed is started after this time.
     pub time: Option<Duration>,
-    /// What else determines a run.
+    /// What else determines a run; its faults, unless there is a profile.
     pub options: Options,
+    /// What determines faults and freedoms by the seed.
+    pub profile: Option<Profile>,
+    /// Every seed is run twice, to see that it is the same run; otherwise some are.
+    pub check_determinism: bool,
     /// Threads of the operating system; by default one for each processor.
     pub jobs: Option<NonZeroUsize>,
+}
+
+impl Plan {
+    /// These seeds of a scenario, as it asks for.
+    #[must_use]
+    pub fn new(scenario: &'static Scenario, seeds: Range<u64>) -> Plan {
+        Plan {
+            scenario,
+            seeds,
+            time: None,
+            options: Options::of(scenario),
+            profile: None,
+            check_determinism: false,
+            jobs: None,
+        }
+    }
+
+    /// What determines the run of a seed beside its choices.
+    #[must_use]
+    pub fn options(&self, seed: u64) -> Options {
+        let faults = self.profile.map_or(self.options.faults, |profile| profile.faults(seed));
+        Options { faults, ..self.options.clone() }
+    }
+
+    /// Where the choices of a seed come from.
+    #[must_use]
+    pub fn source(&self, seed: u64) -> Source {
+        self.profile.map_or(Source::Seed(seed), |profile| profile.source(seed))
+    }
+
+    /// Runs one seed.
+    #[must_use]
+    pub fn run(&self, seed: u64) -> Execution {
+        let (scenario, options, source) = (self.scenario, self.options(seed), self.source(seed));
+        if !self.check_determinism && !seed.is_multiple_of(SAMPLE) {
+            return execute(scenario, &options, source, Keep::Last(RING));
+        }
+        determinism::check(scenario, &options, &source).unwrap_or_else(|parting| {
+            let mut execution = execute(scenario, &options, source, Keep::All);
+            let sentence = format!("two runs of this seed are not the same: {parting}");
+            execution.violation = Some(Violation::new(Property::Nondeterminism, sentence));
+            execution
+        })
+    }
+
+    /// The finding of a seed whose run has violated something; it is run again to confirm that, and to
+    /// record everything.
+    ///
+    /// # Panics
+    /// If it has not.
+    #[must_use]
+    pub fn report(&self, seed: u64, first: Execution) -> Finding {
+        let violation = first.violation.as_ref().expect("the run has violated something");
+        if violation.property == Property::Nondeterminism {
+            // There is no other run like it that could confirm it.
+            let finding = Finding::of(self.scenario, &self.options(seed), Some(seed), first);
+            let finding = finding.expect("the run has violated something");
+            return Finding { profile: self.profile, ..finding };
+        }
+        Finding::confirm(self, seed, first)
+    }
 }
 
 /// How far an exploration has come.
@@ -59,24 +144,51 @@ pub struct Progress {
     pub steps: u64,
     /// Their virtual time.
     pub virtual_ns: u64,
-    /// The faults that struck, in the order of [`FaultKind::ALL`].
-    pub faults: [u64; FaultKind::ALL.len()],
+    /// The runs that lived to see the world heal.
+    pub healed: u64,
+    /// What really happened of all that could.
+    pub totals: Totals,
+    /// How often each oracle had something to check.
+    pub checks: Checks,
 }
 
 impl Progress {
-    fn add(&mut self, steps: u64, virtual_ns: u64, faults: &FaultCounts) {
+    /// Adds a run.
+    pub fn add(&mut self, run: &RunNumbers, faults: &Faults) {
         self.seeds += 1;
-        self.steps += steps;
-        self.virtual_ns += virtual_ns;
-        for (total, kind) in self.faults.iter_mut().zip(FaultKind::ALL) {
-            *total += u64::from(faults.of(kind));
-        }
+        self.steps += run.steps;
+        self.virtual_ns += run.virtual_ns;
+        self.healed += u64::from(run.healed);
+        self.totals.add(&run.tally, faults);
+        self.checks.iter_mut().zip(run.checks).for_each(|(all, checks)| *all += checks);
     }
+}
 
-    /// The kinds of fault that struck, with their numbers.
-    pub fn faults_struck(&self) -> impl Iterator<Item = (FaultKind, u64)> {
-        let all = FaultKind::ALL.into_iter().zip(self.faults);
-        all.filter(|&(_, count)| count > 0)
+/// What is counted of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunNumbers {
+    /// Points that its threads have passed.
+    pub steps: u64,
+    /// Its virtual time.
+    pub virtual_ns: u64,
+    /// Whether the world healed.
+    pub healed: bool,
+    /// What was asked, and what struck.
+    pub tally: Tally,
+    /// How often each oracle had something to check.
+    pub checks: Checks,
+}
+
+impl From<&Execution> for RunNumbers {
+    fn from(execution: &Execution) -> RunNumbers {
+        let report = &execution.report;
+        RunNumbers {
+            steps: report.steps,
+            virtual_ns: report.end_ns,
+            healed: report.healed.is_some(),
+            tally: report.tally,
+            checks: report.checks,
+        }
     }
 }
 
@@ -115,10 +227,7 @@ pub fn explore(plan: &Plan, watch: &(dyn Fn(&Progress) + Sync)) -> Summary {
     });
     let state = search.state.into_inner();
     let state = state.unwrap_or_else(PoisonError::into_inner);
-    let finding = state.first.map(|(seed, execution)| {
-        let options = &plan.options;
-        Finding::confirm(plan.scenario, options, Source::Seed(seed), execution)
-    });
+    let finding = state.failed.map(|(seed, execution)| plan.report(seed, execution));
     Summary { scenario: plan.scenario, progress: state.progress, elapsed: start.elapsed(), finding }
 }
 
@@ -137,24 +246,22 @@ struct Search<'a> {
 #[derive(Default)]
 struct State {
     progress: Progress,
-    first: Option<(u64, Execution)>,
+    /// The smallest seed that has failed so far.
+    failed: Option<(u64, Execution)>,
 }
 
 impl Search<'_> {
     fn run(&self) {
         while let Some(seed) = self.take_seed() {
-            let source = Source::Seed(seed);
-            let (scenario, options) = (self.plan.scenario, &self.plan.options);
-            let execution = execute(scenario, options, source, Keep::Last(RING));
-            let report = &execution.report;
+            let execution = self.plan.run(seed);
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let State { progress, first } = &mut *state;
-            progress.add(report.steps, report.end_ns, &report.faults_struck);
+            let State { progress, failed } = &mut *state;
+            progress.add(&RunNumbers::from(&execution), &self.plan.options(seed).faults);
             (self.watch)(progress);
             if execution.violation.is_some() {
                 self.failed.fetch_min(seed, Ordering::Relaxed);
-                if first.as_ref().is_none_or(|&(smallest, _)| seed < smallest) {
-                    *first = Some((seed, execution));
+                if failed.as_ref().is_none_or(|&(smallest, _)| seed < smallest) {
+                    *failed = Some((seed, execution));
                 }
             }
         }

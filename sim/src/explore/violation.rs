@@ -23,8 +23,10 @@ pub enum Property {
     LostWakeup,
     /// Everybody waits, and nobody has a reason not to.
     Deadlock,
-    /// The run did not end within its limit of steps.
+    /// The run did not end within its limit of steps, while faults still struck.
     Livelock,
+    /// The world had healed, and the run did not end all the same.
+    Liveness,
     /// Goroutines had not ended when the program had.
     GoroutineLeak,
     /// The poller counted waiters when nobody waited.
@@ -33,19 +35,38 @@ pub enum Property {
     DescriptorLeak,
     /// Threads had not ended when the runtime was gone.
     ThreadLeak,
+    /// A thread that is no part of the run used the runtime.
+    Intrusion,
+    /// The same run made twice was not the same.
+    Nondeterminism,
+    /// The run took its process along.
+    Crash,
+    /// The run passed no point for so long that it had to be ended from outside.
+    Hang,
+    /// Oracle 1: an edge was lost, or made up.
+    Readiness,
+    /// Oracle 5: a park was ended twice or not at all.
+    Wakeups,
 }
 
 impl Property {
     /// Every kind.
-    pub const ALL: [Property; 8] = [
+    pub const ALL: [Property; 15] = [
         Property::Panic,
         Property::LostWakeup,
         Property::Deadlock,
         Property::Livelock,
+        Property::Liveness,
         Property::GoroutineLeak,
         Property::WaiterCount,
         Property::DescriptorLeak,
         Property::ThreadLeak,
+        Property::Intrusion,
+        Property::Nondeterminism,
+        Property::Crash,
+        Property::Hang,
+        Property::Readiness,
+        Property::Wakeups,
     ];
 
     /// The name in failure files.
@@ -56,10 +77,17 @@ impl Property {
             Property::LostWakeup => "lost-wakeup",
             Property::Deadlock => "deadlock",
             Property::Livelock => "livelock",
+            Property::Liveness => "liveness",
             Property::GoroutineLeak => "goroutine-leak",
             Property::WaiterCount => "waiter-count",
             Property::DescriptorLeak => "descriptor-leak",
             Property::ThreadLeak => "thread-leak",
+            Property::Intrusion => "intrusion",
+            Property::Nondeterminism => "nondeterminism",
+            Property::Crash => "crash",
+            Property::Hang => "hang",
+            Property::Readiness => "readiness",
+            Property::Wakeups => "wakeups",
         }
     }
 
@@ -88,8 +116,18 @@ impl fmt::Display for Violation {
 }
 
 impl Violation {
-    fn new(property: Property, sentence: String) -> Violation {
+    pub(super) fn new(property: Property, sentence: String) -> Violation {
         Violation { property, sentence, subject: None }
+    }
+
+    /// What a run violated that may end with goroutines parked: they and what they hold are not leaks.
+    pub(super) fn of_abandoning(
+        report: &Report,
+        goroutines: &[GoroutineState],
+        waiters: i32,
+    ) -> Option<Violation> {
+        let parked = goroutines.iter().filter(|g| g.parked_io.is_some()).count() as i32;
+        left_behind(report, &[], waiters - parked, &[])
     }
 
     /// What the run violated, if anything.
@@ -99,7 +137,8 @@ impl Violation {
         waiters: i32,
     ) -> Option<Violation> {
         match &report.outcome {
-            Outcome::Finished => left_behind(report, goroutines, waiters),
+            Outcome::Violated => report.violations.first().cloned(),
+            Outcome::Finished => left_behind(report, goroutines, waiters, &report.open_fds),
             panicked @ Outcome::Panicked { .. } => {
                 Some(Violation::new(Property::Panic, panicked.to_string()))
             }
@@ -107,10 +146,31 @@ impl Violation {
                 let lost = goroutines.iter().find_map(|g| lost_wakeup(g, &report.open_fds));
                 Some(lost.unwrap_or_else(|| deadlock(stuck, goroutines)))
             }
-            Outcome::StepLimit => {
-                let sentence = format!("livelock: the run did not end in {} steps", report.steps);
-                Some(Violation::new(Property::Livelock, sentence))
+            intrusion @ Outcome::Intrusion { .. } => {
+                Some(Violation::new(Property::Intrusion, intrusion.to_string()))
             }
+            Outcome::StepLimit => Some(endless(report)),
+        }
+    }
+}
+
+/// A run that did not end, and in which of its phases it did not.
+fn endless(report: &Report) -> Violation {
+    let steps = report.steps;
+    match report.healed {
+        None => {
+            let sentence = format!(
+                "livelock: the run did not end in {steps} steps, all of them in the safety phase"
+            );
+            Violation::new(Property::Livelock, sentence)
+        }
+        Some(healed) => {
+            let quiet = steps - healed;
+            let sentence = format!(
+                "liveness: quiet must become done, but the world healed at step {healed} and the run did \
+                 not end in {quiet} more"
+            );
+            Violation::new(Property::Liveness, sentence)
         }
     }
 }
@@ -174,7 +234,12 @@ pub fn status_text(status: Status) -> String {
 }
 
 /// What a run that has finished should not have left.
-fn left_behind(report: &Report, goroutines: &[GoroutineState], waiters: i32) -> Option<Violation> {
+fn left_behind(
+    report: &Report,
+    goroutines: &[GoroutineState],
+    waiters: i32,
+    open_fds: &[OpenFd],
+) -> Option<Violation> {
     if let Some(g) = goroutines.first() {
         let (n, what) = (goroutines.len(), status_text(g.status));
         let sentence = format!("goroutine leak: {n} have not ended; g{} {what}", g.id);
@@ -186,9 +251,9 @@ fn left_behind(report: &Report, goroutines: &[GoroutineState], waiters: i32) -> 
     }
     // A leaked socket keeps its runtime, whose own descriptors are no news.
     let is_the_programs = |open: &&OpenFd| !matches!(open.kind, "epoll" | "eventfd");
-    let sockets = report.open_fds.iter().find(is_the_programs);
-    if let Some(open) = sockets.or(report.open_fds.first()) {
-        let n = report.open_fds.len();
+    let sockets = open_fds.iter().find(is_the_programs);
+    if let Some(open) = sockets.or(open_fds.first()) {
+        let n = open_fds.len();
         let sentence = format!("S15 descriptor leak: {n} were never closed; {open}");
         return Some(Violation::new(Property::DescriptorLeak, sentence));
     }
@@ -203,7 +268,8 @@ fn left_behind(report: &Report, goroutines: &[GoroutineState], waiters: i32) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FaultCounts, Trace};
+    use crate::oracle::Checks;
+    use crate::{FaultCounts, Tally, Trace};
     use netpoll::trace::WaitReason;
 
     fn report(outcome: Outcome, open_fds: Vec<OpenFd>) -> Report {
@@ -211,10 +277,15 @@ mod tests {
             outcome,
             choices: Vec::new(),
             diverged: None,
+            deviations: Vec::new(),
             trace: Trace::default(),
             steps: 9,
             end_ns: 0,
             faults_struck: FaultCounts::default(),
+            tally: Tally::default(),
+            healed: None,
+            violations: Vec::new(),
+            checks: Checks::default(),
             open_fds,
             threads_abandoned: 0,
         }
@@ -264,6 +335,19 @@ mod tests {
             &report(Outcome::Deadlock { blocked: vec![] }, vec![socket(libc::EPOLLOUT)]),
             &[reader(None)],
             "deadlock: nobody can ever run: g7 waits for read fd5",
+        );
+    }
+
+    #[test]
+    fn a_run_without_end_says_in_which_phase() {
+        let endless = report(Outcome::StepLimit, vec![]);
+        let sentence = "livelock: the run did not end in 9 steps, all of them in the safety phase";
+        check(&endless, &[], sentence);
+        check(
+            &Report { healed: Some(4), ..endless },
+            &[],
+            "liveness: quiet must become done, but the world healed at step 4 and the run did not end in \
+             5 more",
         );
     }
 

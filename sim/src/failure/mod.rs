@@ -1,7 +1,7 @@
 //! Failure files: a run that violated something, small enough to keep for ever.
 //!
 //! ```text
-//! netpoll-failure 1
+//! netpoll-failure 2
 //! scenario close_vs_read
 //! netpoll 0.1.0
 //! seed 17
@@ -10,9 +10,10 @@
 //! workers 2
 //! violated lost-wakeup
 //! sentence L3 lost wakeup: g7 is parked in read fd5, which is closing
-//! choices 41
-//! thread:0/2*36 thread:1/2 segment-delay:3/8 thread:0/3*2
-//! poll-eintr:1/2
+//! needs g7 gives way to w1 between `read fd5: Nil -> Wait` and `park g7: read fd5`
+//! original 1717 201
+//! choices 37
+//! thread:0/2*36 thread:1/2
 //! end
 //! ```
 //!
@@ -24,8 +25,13 @@
 //! | `seed` | where the choices came from, or `-`; for the reader, a replay does not use it |
 //! | `granularity`, `faults`, `workers` | what determined the run beside its choices; faults as rates per mille, or `none` |
 //! | `violated`, `sentence` | what it violated; `\n` and `\\` stand for a line break and a backslash |
+//! | `needs` | which choices made it fail, or `-`; for the reader |
+//! | `original` | how many choices the run had before it was made smaller, and how many of them were not the dullest; or `-` |
 //! | `choices` | how many follow: `kind:k/n`, `*m` for m equal ones in a row, any number to a line |
 //! | `end` | proof that nothing is missing |
+//!
+//! After the last choice all others are 0, so zeros at the end may be left out. Version 1 had neither
+//! `needs` nor `original`; it is still read.
 //!
 //! Empty lines and lines that begin with `#` are skipped, except before the first line. All else must
 //! be as written here: a file that has been damaged is refused, with the line and what was expected
@@ -39,12 +45,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use crate::explore::{Finding, Options, Property, faults_name, granularity_name};
+use crate::explore::{Finding, Options, Property, faults_name, granularity_name, sentence};
 use crate::{Choice, FaultKind, Faults};
 pub use parse::ParseError;
 
 /// The version of the format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Where lines of choices are broken.
 const WIDTH: usize = 100;
 
@@ -63,8 +69,21 @@ pub struct Failure {
     pub property: Property,
     /// The same for people.
     pub sentence: String,
-    /// Every choice of the run.
+    /// Which choices made it fail, for people.
+    pub needs: Option<String>,
+    /// The size of the run that it was made smaller from.
+    pub original: Option<Original>,
+    /// Every choice of the run, but for zeros at the end.
     pub choices: Vec<Choice>,
+}
+
+/// How large a run was before it was made smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// Its choices.
+    pub choices: usize,
+    /// Those of them that were not the dullest.
+    pub deviations: usize,
 }
 
 impl From<&Finding> for Failure {
@@ -76,7 +95,15 @@ impl From<&Finding> for Failure {
             options: finding.options.clone(),
             property: finding.violation.property,
             sentence: finding.violation.sentence.clone(),
-            choices: finding.choices.clone(),
+            needs: finding.needs.as_deref().map(sentence),
+            original: finding.shrunk.as_ref().map(|shrunk| Original {
+                choices: shrunk.before.len,
+                deviations: shrunk.before.deviations,
+            }),
+            choices: match &finding.shrunk {
+                Some(shrunk) => shrunk.choices.clone(),
+                None => finding.choices.clone(),
+            },
         }
     }
 }
@@ -89,13 +116,24 @@ impl Failure {
     pub fn save(&self, dir: &Path) -> io::Result<PathBuf> {
         fs::create_dir_all(dir)?;
         let path = dir.join(self.file_name());
-        let draft = dir.join(format!(".{}.{}", self.file_name(), process::id()));
-        let written = fs::write(&draft, self.to_string()).and_then(|()| fs::rename(&draft, &path));
+        self.write(&path).map(|()| path)
+    }
+
+    /// Writes the file `path`, in one step as far as others can see, even if the process is ended in
+    /// the middle of it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+        let draft = format!(".{}.{}", name.display(), process::id());
+        let draft = path.with_file_name(draft);
+        let written = fs::write(&draft, self.to_string()).and_then(|()| fs::rename(&draft, path));
         if written.is_err() {
             // What is left of the draft is of no use, and the first error is the one to report.
             let _unwritten = fs::remove_file(&draft);
         }
-        written.map(|()| path)
+        written
     }
 
     /// `close_vs_read-17-atomic-light.failure`.
@@ -133,6 +171,13 @@ impl fmt::Display for Failure {
         writeln!(f, "workers {}", self.options.workers)?;
         writeln!(f, "violated {}", self.property.name())?;
         writeln!(f, "sentence {}", escape(&self.sentence))?;
+        writeln!(f, "needs {}", self.needs.as_deref().map_or("-".to_string(), escape))?;
+        match self.original {
+            Some(Original { choices, deviations }) => {
+                writeln!(f, "original {choices} {deviations}")?
+            }
+            None => writeln!(f, "original -")?,
+        }
         writeln!(f, "choices {}", self.choices.len())?;
         let mut line = String::new();
         for run in self.choices.chunk_by(|a, b| a == b) {

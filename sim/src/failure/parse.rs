@@ -4,7 +4,7 @@ use std::fmt;
 
 use netpoll::runtime::WORKERS_MAX;
 
-use super::{Failure, VERSION};
+use super::{Failure, Original, VERSION};
 use crate::explore::{Options, Property};
 use crate::{Choice, ChoiceKind, Faults, Granularity};
 
@@ -41,8 +41,11 @@ impl std::error::Error for ParseError {}
 /// Reads a file's text.
 pub(super) fn parse(text: &str) -> Result<Failure, ParseError> {
     let lines = &mut Lines::new(text);
-    let version = VERSION.to_string();
-    lines.value("netpoll-failure", &version, |value| (value == version).then_some(()))?;
+    let versions = format!("{VERSION}` or `netpoll-failure 1");
+    let version = lines.value("netpoll-failure", &versions, |value| match value {
+        "1" => Some(1),
+        value => (value == VERSION.to_string()).then_some(VERSION),
+    })?;
     let word = |value: &str| {
         let is_word = !value.is_empty() && !value.contains(char::is_whitespace);
         is_word.then(|| value.to_string())
@@ -69,12 +72,16 @@ pub(super) fn parse(text: &str) -> Result<Failure, ParseError> {
     let names: Vec<&str> = Property::ALL.iter().map(|it| it.name()).collect();
     let property = lines.value("violated", &names.join("|"), Property::from_name)?;
     let sentence = lines.value("sentence", "TEXT", unescape)?;
+    let (needs, original) = match version {
+        1 => (None, None),
+        _ => (parse_needs(lines)?, parse_original(lines)?),
+    };
     let choices = parse_choices(lines)?;
     if lines.next().is_some() {
         return Err(lines.expected("nothing after `end`"));
     }
     let options = Options { granularity, faults, workers };
-    Ok(Failure { scenario, netpoll, seed, options, property, sentence, choices })
+    Ok(Failure { scenario, netpoll, seed, options, property, sentence, needs, original, choices })
 }
 
 fn parse_rates(text: &str) -> Option<Faults> {
@@ -94,6 +101,25 @@ fn parse_rates(text: &str) -> Option<Faults> {
         faults = faults.with(kind, rate);
     }
     Some(faults)
+}
+
+fn parse_needs(lines: &mut Lines<'_>) -> Result<Option<String>, ParseError> {
+    lines.value("needs", "TEXT` or `needs -", |value| match value {
+        "-" => Some(None),
+        value => unescape(value).map(Some),
+    })
+}
+
+fn parse_original(lines: &mut Lines<'_>) -> Result<Option<Original>, ParseError> {
+    let expected = "CHOICES DEVIATIONS` or `original -`, as in `original 1717 201";
+    lines.value("original", expected, |value| {
+        if value == "-" {
+            return Some(None);
+        }
+        let (choices, deviations) = value.split_once(' ')?;
+        let (choices, deviations) = (choices.parse().ok()?, deviations.parse().ok()?);
+        (deviations <= choices).then_some(Some(Original { choices, deviations }))
+    })
 }
 
 fn parse_choices(lines: &mut Lines<'_>) -> Result<Vec<Choice>, ParseError> {

@@ -20,6 +20,8 @@ fn failure() -> Failure {
         },
         property: Property::LostWakeup,
         sentence: "L3 lost wakeup: one\ntwo \\ three".to_string(),
+        needs: Some("g7 gives way to w1".to_string()),
+        original: Some(Original { choices: 1717, deviations: 201 }),
         choices,
     }
 }
@@ -27,7 +29,7 @@ fn failure() -> Failure {
 #[test]
 fn a_file_reads_as_documented() {
     let expected = "\
-netpoll-failure 1
+netpoll-failure 2
 scenario close_vs_read
 netpoll 0.1.0
 seed 17
@@ -36,6 +38,8 @@ faults poll-eintr=20 spurious-wake=20 spurious-event=20 false-event=20 short-wri
 workers 2
 violated lost-wakeup
 sentence L3 lost wakeup: one\\ntwo \\\\ three
+needs g7 gives way to w1
+original 1717 201
 choices 40
 thread:0/2*36 thread:1/2 poll-eintr:1/2 thread:2/3*2
 end
@@ -48,10 +52,26 @@ fn a_file_is_read_back_as_it_was_written() {
     let mut failures = vec![failure(); 3];
     failures[1].seed = None;
     failures[1].options.faults = Faults::none();
+    failures[1].needs = None;
     failures[2].choices.clear();
+    failures[2].original = None;
     for failure in failures {
         assert_eq!(Failure::parse(&failure.to_string()), Ok(failure));
     }
+}
+
+#[test]
+fn a_file_of_version_1_is_still_read() {
+    let text = failure().to_string();
+    let old = text.replacen("netpoll-failure 2", "netpoll-failure 1", 1);
+    let old = old.replacen("needs g7 gives way to w1\noriginal 1717 201\n", "", 1);
+    let expected = Failure { needs: None, original: None, ..failure() };
+    assert_eq!(Failure::parse(&old), Ok(expected));
+    // What a version has is not optional.
+    let mixed = text.replacen("netpoll-failure 2", "netpoll-failure 1", 1);
+    assert_eq!(Failure::parse(&mixed).unwrap_err().line, 10);
+    let mixed = old.replacen("netpoll-failure 1", "netpoll-failure 2", 1);
+    assert_eq!(Failure::parse(&mixed).unwrap_err().line, 10);
 }
 
 #[test]
@@ -83,9 +103,9 @@ fn check(from: &str, to: &str, expected: &str) {
 #[test]
 fn a_damaged_file_is_refused_with_line_and_expectation() {
     check(
-        "netpoll-failure 1",
         "netpoll-failure 2",
-        "line 1: expected `netpoll-failure 1`, found `netpoll-failure 2`",
+        "netpoll-failure 3",
+        "line 1: expected `netpoll-failure 2` or `netpoll-failure 1`, found `netpoll-failure 3`",
     );
     check("seed 17", "seed x", "line 4: expected `seed NUMBER` or `seed -`, found `seed x`");
     check(
@@ -101,20 +121,26 @@ fn a_damaged_file_is_refused_with_line_and_expectation() {
     check(
         "thread:1/2",
         "thread:2/2",
-        "line 11: expected a choice such as `thread:1/3` or `thread:0/2*17`, found `thread:2/2`",
+        "line 13: expected a choice such as `thread:1/3` or `thread:0/2*17`, found `thread:2/2`",
     );
     check(
         "thread:0/2*36",
         "thread:0/2*4000000000",
-        "line 11: expected no more than 40 choices, found `thread:0/2*4000000000`",
+        "line 13: expected no more than 40 choices, found `thread:0/2*4000000000`",
     );
-    check("choices 40", "choices 41", "line 12: expected 1 more of 41 choices, found `end`");
+    check("choices 40", "choices 41", "line 14: expected 1 more of 41 choices, found `end`");
     check(
         "choices 40",
         "choices 39",
-        "line 11: expected no more than 1 choices, found `thread:2/3*2`",
+        "line 13: expected no more than 1 choices, found `thread:2/3*2`",
     );
-    check("end", "end\nmore", "line 13: expected nothing after `end`, found `more`");
+    for wrong in ["1717", "1717 x", "12 13", ""] {
+        let original = format!("original {wrong}");
+        let text = failure().to_string().replacen("original 1717 201", &original, 1);
+        let error = Failure::parse(&text).unwrap_err();
+        assert_eq!(error.line, 11, "{error}");
+    }
+    check("end", "end\nmore", "line 15: expected nothing after `end`, found `more`");
     for (from, to) in [
         ("poll-eintr=20", "poll-eintr=1001"),
         ("poll-eintr=20", "poll-eintr"),
@@ -137,7 +163,7 @@ fn a_truncated_file_is_refused() {
     let cut = text.find("choices").unwrap();
     let error = Failure::parse(&text[..cut]).unwrap_err();
     assert!(error.to_string().ends_with("found the end of the file"));
-    assert_eq!(error.line, 10);
+    assert_eq!(error.line, 12);
 }
 
 #[test]

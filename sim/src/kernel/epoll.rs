@@ -25,6 +25,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use netpoll::platform::{EpollEvent, Errno, RawFd};
+use netpoll_traces::WorldEvent;
 
 use super::machine::{Env, FileId, Machine, Object, Watch};
 use crate::choice::ChoiceKind;
@@ -194,7 +195,7 @@ impl Machine {
         // The plain watchers stand before the exclusive ones, in the order in which they are woken.
         let place = if is_exclusive { watches.len() } else { 0 };
         watches.insert(place, Watch { ep, fd, is_exclusive });
-        self.look_at(env, ep, key, wanted);
+        self.look_at(env, ep, key);
         Ok(())
     }
 
@@ -216,14 +217,18 @@ impl Machine {
         }
         item.events = event.events | ERR | HUP;
         item.data = event.data;
-        let wanted = item.events;
-        self.look_at(env, ep, key, wanted);
+        self.look_at(env, ep, key);
         Ok(())
     }
 
     /// Queues an item that is new or has changed, if its file is ready.
-    fn look_at(&mut self, env: &dyn Env, ep: FileId, key: Key, wanted: u32) {
-        if self.poll(key.1, wanted) & wanted != 0 {
+    fn look_at(&mut self, env: &dyn Env, ep: FileId, key: Key) {
+        let item = &self.epoll_mut(ep).items[&key];
+        let (wanted, data) = (item.events, item.data);
+        let queued = self.poll(key.1, wanted) & wanted != 0;
+        let (fd, file) = (key.0, key.1.number());
+        env.record(WorldEvent::Watch { fd, file, events: wanted, data, queued });
+        if queued {
             let poked = self.epoll_mut(ep).poke(key, 0);
             poked.waiter.into_iter().for_each(|waiter| env.wake(waiter));
         }
@@ -271,6 +276,8 @@ impl Machine {
             let item = item.expect("removed items leave the ready list");
             let claimed = if std::mem::take(&mut item.is_lie) { ready | IN | OUT } else { ready };
             let reported = claimed & item.events;
+            let (fd, file, data) = (key.0, key.1.number(), item.data);
+            env.record(WorldEvent::Harvest { fd, file, events: reported, data });
             item.queued = reported != 0 && item.events & (EDGE | ONESHOT) == 0;
             if item.queued {
                 list.push_back(key);
@@ -321,6 +328,7 @@ impl Machine {
                 item.queued = true;
                 epoll.ready.push_back(key);
             }
+            env.record(WorldEvent::Spurious { fd: key.0, file: key.1.number() });
         }
     }
 

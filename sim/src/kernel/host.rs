@@ -5,8 +5,11 @@
 //! engine of this crate; the models put the same machine on the threads of their checkers.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 
+use netpoll::platform::RawFd;
 use netpoll::trace::Event;
 use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
 
@@ -45,6 +48,10 @@ pub struct EngineHost {
     workers: usize,
     /// Locked for one step at a time, never across a point.
     machine: Mutex<Machine>,
+    /// Whether the run is going on: then who calls without an engine is no thread of it.
+    running: AtomicBool,
+    /// What such a thread did.
+    intrusion: OnceLock<String>,
 }
 
 impl fmt::Debug for EngineHost {
@@ -88,12 +95,32 @@ impl EngineHost {
         // at for the report.
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// A call without an engine: after the run, when what it has leaked is looked at, or by a thread of the
+    /// operating system in the middle of it. The latter comes whenever it pleases, which makes the run no
+    /// function of its choices; and it cannot be made to wait.
+    #[cold]
+    fn outsider(&self, what: &str) {
+        if !self.running.load(Ordering::Acquire) {
+            return;
+        }
+        let name = thread::current().name().map_or(String::new(), |name| format!(" `{name}`"));
+        let text = format!("a thread of the operating system{name} {what} of a simulated runtime");
+        let text = self.intrusion.get_or_init(|| text).clone();
+        // Destructors call as well, and a panic in one of them would take the process along.
+        if !thread::panicking() {
+            panic!("{text}: start goroutines, or use `netpoll::blocking`");
+        }
+    }
 }
 
 impl Host for EngineHost {
     #[inline]
     fn step<R>(&self, step: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
         engine::with(|engine| {
+            if engine.is_none() {
+                self.outsider("uses the kernel");
+            }
             let mut machine = self.machine();
             let result = step(&mut machine, &Outside(engine));
             if let Some(engine) = engine {
@@ -105,7 +132,15 @@ impl Host for EngineHost {
 
     #[inline]
     fn enter(&self) {
-        engine::with(|engine| engine.map(Engine::call_point));
+        engine::with(|engine| match engine {
+            None => self.outsider("makes a system call"),
+            Some(engine) => {
+                if let Some(what) = self.intrusion.get() {
+                    engine.intruded(what);
+                }
+                engine.call_point();
+            }
+        });
     }
 
     #[inline]
@@ -120,7 +155,13 @@ impl Host for EngineHost {
 
     #[inline]
     fn glance(&self) -> u64 {
-        engine::with(|engine| engine.map_or(START_NS, Engine::glance))
+        engine::with(|engine| match engine {
+            Some(engine) => engine.glance(),
+            None => {
+                self.outsider("looks at the clock");
+                START_NS
+            }
+        })
     }
 
     fn waiter(&self) -> u16 {
@@ -136,7 +177,10 @@ impl Host for EngineHost {
     }
 
     fn checkpoint(&self) {
-        engine::with(|engine| engine.map(Engine::atomic_point));
+        engine::with(|engine| match engine {
+            Some(engine) => engine.atomic_point(),
+            None => self.outsider("parks or wakes a goroutine"),
+        });
     }
 }
 
@@ -148,11 +192,26 @@ impl World for SimKernel {
             machine.next_arrival_ns()
         })
     }
+
+    fn file_of(&self, fd: RawFd) -> Option<u32> {
+        self.host().machine().file_of(fd)
+    }
 }
 
 impl SimKernel {
     pub(crate) fn new(workers: usize, config: NetConfig) -> SimKernel {
-        Simulated::on(EngineHost { workers, machine: Mutex::new(Machine::new(config)) })
+        Simulated::on(EngineHost {
+            workers,
+            machine: Mutex::new(Machine::new(config)),
+            running: AtomicBool::new(true),
+            intrusion: OnceLock::new(),
+        })
+    }
+
+    /// The run is over: from here on anybody may look. Returns what a thread that was no part of it did.
+    pub(crate) fn retire(&self) -> Option<String> {
+        self.host().running.store(false, Ordering::Release);
+        self.host().intrusion.get().cloned()
     }
 
     /// Ends the faults of the run: those that have struck stay, and no other one strikes. From the phase in

@@ -335,7 +335,7 @@ impl Machine {
         let fd = self.file(id).shown_as;
         if fd >= 0 {
             let ready = self.readiness(id);
-            env.record(WorldEvent::Edge { fd, ready });
+            env.record(WorldEvent::Edge { fd, file: id.number(), ready, wakeup });
         }
         for index in 0..self.file(id).watches.len() {
             let Watch { ep, fd, is_exclusive } = self.file(id).watches[index];

@@ -9,7 +9,6 @@ use netpoll::net::{TcpListener, is_closed};
 
 use super::Scenario;
 use super::common::{accept, address, connect, join, listen};
-use crate::{Faults, Granularity};
 
 /// Connections.
 const CLIENTS: u8 = 16;
@@ -17,13 +16,11 @@ const CLIENTS: u8 = 16;
 const ACCEPTORS: usize = 3;
 
 pub(super) fn scenario() -> Scenario {
-    Scenario {
-        name: "accept_storm",
-        about: "one edge stands for many connections: each is accepted, by one acceptor only",
-        faults: Faults::light(),
-        granularity: Granularity::Syscall,
+    Scenario::new(
+        "accept_storm",
+        "one edge stands for many connections: each is accepted, by one acceptor only",
         body,
-    }
+    )
 }
 
 fn body() {

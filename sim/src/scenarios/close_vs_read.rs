@@ -8,19 +8,17 @@ use netpoll::net::{TcpStream, is_closed};
 
 use super::Scenario;
 use super::common::{Gate, accept, join, listen, pair};
-use crate::{Faults, Granularity};
 
 /// How often a close meets a read alone, a read and its data, and an accept.
 const ROUNDS: usize = 3;
 
 pub(super) fn scenario() -> Scenario {
-    Scenario {
-        name: "close_vs_read",
-        about: "a close comes between a read's look at `closing` and its park: nobody stays parked",
-        faults: Faults::light(),
-        granularity: Granularity::Atomic,
+    Scenario::new(
+        "close_vs_read",
+        "a close comes between a read's look at `closing` and its park: nobody stays parked",
         body,
-    }
+    )
+    .atomic()
 }
 
 fn body() {

@@ -1,6 +1,14 @@
-//! What scenarios share: sockets that survive a shortage of descriptors, and a starting gate.
+//! What scenarios share: what a correct program tolerates, data that shows where it comes from, and a
+//! starting gate.
+//!
+//! A helper tolerates exactly what it names, so that a scenario never takes a bug for bad weather:
+//!
+//! | helper | tolerates |
+//! |---|---|
+//! | [`listen`], [`connect`], [`accept`], [`try_connect`], [`pair`] | a shortage of descriptors or memory: tries again |
+//! | [`is_reset`], [`is_shortage`] | nothing: they say what may be the reason of an error |
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +16,7 @@ use std::time::Duration;
 
 use netpoll::net::{TcpListener, TcpStream};
 use netpoll::platform::Errno;
-use netpoll::{JoinHandle, time, yield_now};
+use netpoll::{JoinHandle, go, time, yield_now};
 
 /// How long to wait after a shortage, which the next attempt is unlikely to meet.
 const SHORTAGE: Duration = Duration::from_micros(50);
@@ -26,7 +34,12 @@ pub(super) fn address(listener: &TcpListener) -> SocketAddr {
 
 /// A connection to a listener that is there.
 pub(super) fn connect(addr: SocketAddr) -> TcpStream {
-    retry(|| TcpStream::connect(addr)).expect("somebody listens")
+    try_connect(addr).expect("somebody listens")
+}
+
+/// A connection, if somebody listens.
+pub(super) fn try_connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    retry(|| TcpStream::connect(addr))
 }
 
 /// The next connection.
@@ -47,7 +60,81 @@ pub(super) fn join<T>(goroutine: JoinHandle<T>) -> T {
     goroutine.join().unwrap_or_else(|payload| resume_unwind(payload))
 }
 
-/// Tries again for as long as descriptors are short, which faults may do.
+/// Whether this is how a connection looks whose other end was closed with bytes unread, or whose listener
+/// was closed before it was accepted.
+pub(super) fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+/// The bytes of `stream` from `start` on, each of which says where it belongs: streams differ
+/// everywhere, and places of one stream that are less than 251 apart.
+pub(super) fn pattern(stream: u8, start: usize, len: usize) -> Vec<u8> {
+    (start..start + len).map(|at| byte(stream, at)).collect()
+}
+
+/// Demands that `bytes` are those of `stream` from `start` on.
+#[track_caller]
+pub(super) fn check_pattern(stream: u8, start: usize, bytes: &[u8]) {
+    let differs = (start..).zip(bytes).find(|&(at, &found)| found != byte(stream, at));
+    if let Some((at, found)) = differs {
+        panic!("byte {at} of stream {stream} is {found} instead of {}", byte(stream, at));
+    }
+}
+
+fn byte(stream: u8, at: usize) -> u8 {
+    // 251 is prime: the pattern falls into step with no buffer size.
+    (at % 251) as u8 ^ stream.wrapping_mul(67)
+}
+
+/// A little of everything, for scenarios that disturb it: connections, messages, timers, goroutines.
+pub(super) fn load() {
+    const CLIENTS: u8 = 2;
+    const MESSAGES: usize = 4;
+    let listener = listen();
+    let addr = address(&listener);
+    let server = go(move || {
+        let echo = |mut stream: TcpStream| {
+            let mut buf = [0; 64];
+            while let len @ 1.. = stream.read(&mut buf).expect("the client is there") {
+                stream.write_all(&buf[..len]).expect("the client is there");
+            }
+        };
+        let accepted = (0..CLIENTS).map(|_| accept(&listener).expect("nobody closes it"));
+        let connections: Vec<_> = accepted.map(|stream| go(move || echo(stream))).collect();
+        connections.into_iter().for_each(join);
+    });
+    let client = |number: u8| {
+        move || {
+            let mut stream = connect(addr);
+            for message in 0..MESSAGES {
+                stream.write_all(&pattern(number, message, 32)).expect("the server is there");
+                let mut heard = [0; 32];
+                stream.read_exact(&mut heard).expect("the server is there");
+                check_pattern(number, message, &heard);
+                time::sleep(Duration::from_micros(10));
+            }
+        }
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(|number| go(client(number))).collect();
+    clients.into_iter().for_each(join);
+    join(server);
+}
+
+/// Writes into a stream that nobody reads until the writer is released, by an error.
+pub(super) fn write_without_end(mut stream: &TcpStream) -> (usize, io::Error) {
+    // One page of address space however long it is: nobody reads it but the kernel.
+    const CHUNK: usize = 1 << 20;
+    let zeros = vec![0; CHUNK];
+    let mut total = 0;
+    loop {
+        match stream.write(&zeros) {
+            Ok(len) => total += len,
+            Err(error) => return (total, error),
+        }
+    }
+}
+
+/// Tries again for as long as descriptors or memory are short, which faults may do.
 fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match attempt() {
@@ -57,9 +144,10 @@ fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-fn is_shortage(error: &io::Error) -> bool {
+/// Whether descriptors or memory were short.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
 }
 
 /// Brings goroutines on different workers to the same moment, as near as can be.

@@ -10,7 +10,6 @@ use netpoll::time::{Instant, sleep, sleep_until};
 
 use super::Scenario;
 use super::common::{Gate, join, pair};
-use crate::{Faults, Granularity};
 
 /// The rounds of a run.
 const ROUNDS: [(Change, Data); 8] = [
@@ -62,13 +61,12 @@ enum Data {
 }
 
 pub(super) fn scenario() -> Scenario {
-    Scenario {
-        name: "deadline_vs_ready",
-        about: "a deadline fires, moves or goes as data arrives: data or timeout, and no data lost",
-        faults: Faults::light(),
-        granularity: Granularity::Atomic,
+    Scenario::new(
+        "deadline_vs_ready",
+        "a deadline fires, moves or goes as data arrives: data or timeout, and no data lost",
         body,
-    }
+    )
+    .atomic()
 }
 
 fn body() {

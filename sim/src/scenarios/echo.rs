@@ -8,7 +8,6 @@ use netpoll::net::{Shutdown, TcpListener, TcpStream};
 
 use super::Scenario;
 use super::common::{accept, address, connect, join, listen};
-use crate::{Faults, Granularity};
 
 /// Clients at a time.
 const CLIENTS: u8 = 4;
@@ -18,13 +17,11 @@ const LENGTHS: [usize; 10] = [1, 100, 7, 4_096, 1_000, 20_000, 2, 16_384, 300, 5
 const LONG: usize = 80_000;
 
 pub(super) fn scenario() -> Scenario {
-    Scenario {
-        name: "echo",
-        about: "a read or write parks while its edge is on the way: every byte comes back, in order",
-        faults: Faults::light(),
-        granularity: Granularity::Syscall,
+    Scenario::new(
+        "echo",
+        "a read or write parks while its edge is on the way: every byte comes back, in order",
         body,
-    }
+    )
 }
 
 fn body() {

@@ -7,14 +7,44 @@
 //! To add one: copy the nearest file, add it to [`all`], and plant the bug that it is to find in a
 //! scratch copy of the runtime to see that it does.
 
-mod accept_storm;
-mod broken;
-mod close_vs_read;
 mod common;
-mod deadline_vs_ready;
-mod echo;
 
+mod accept_storm;
+mod accept_while_short;
+mod blocking_calls;
+mod break_storm;
+mod broken;
+mod channel_timeout;
+mod close_vs_accept;
+mod close_vs_read;
+mod close_vs_write;
+mod connect_refused;
+mod connect_timeout;
+mod cpu_beside_io;
+mod deadline_moves;
+mod deadline_split;
+mod deadline_vs_ready;
+mod duplex;
+mod echo;
+mod fd_reuse;
+mod half_close;
+mod late_accept;
+mod lock_handoff;
+mod proxy;
+mod reset_midstream;
+mod shared_reader;
+mod short_connections;
+mod shutdown;
+mod slow_reader;
+mod spawn_storm;
+mod timeouts;
+mod worker_count;
+mod world_stops;
+
+use std::fmt;
 use std::sync::LazyLock;
+
+use netpoll::Runtime;
 
 use crate::{Faults, Granularity};
 
@@ -30,22 +60,113 @@ pub struct Scenario {
     /// Where threads are switched unless somebody says otherwise: at atomic operations if the race is
     /// between two of them.
     pub granularity: Granularity,
-    /// The program, run as the first goroutine of a runtime.
-    pub body: fn(),
+    /// The program.
+    pub body: Body,
+    /// Whether it ends its runtime with goroutines parked, which then are no leaks, nor is what they
+    /// hold.
+    pub abandons: bool,
+}
+
+/// How a program is started.
+#[derive(Clone, Copy)]
+pub enum Body {
+    /// As the first goroutine of a runtime.
+    Goroutine(fn()),
+    /// On a plain thread that owns the runtime, for programs that change it or end it.
+    Owner(fn(Runtime)),
+}
+
+impl Body {
+    /// Runs the program to its end, which is the runtime's end as well.
+    ///
+    /// # Panics
+    /// With the program's panic.
+    pub fn run(self, runtime: Runtime) {
+        match self {
+            Body::Goroutine(body) => runtime.run(body).expect("a new runtime starts goroutines"),
+            Body::Owner(body) => body(runtime),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Body::Goroutine(_) => "Goroutine",
+            Body::Owner(_) => "Owner",
+        })
+    }
+}
+
+impl Scenario {
+    /// A program under light faults, with switches at system calls.
+    #[must_use]
+    pub fn new(name: &'static str, about: &'static str, body: fn()) -> Scenario {
+        Scenario {
+            name,
+            about,
+            faults: Faults::light(),
+            granularity: Granularity::Syscall,
+            body: Body::Goroutine(body),
+            abandons: false,
+        }
+    }
+
+    /// The same for a program that owns its runtime.
+    #[must_use]
+    pub fn owner(name: &'static str, about: &'static str, body: fn(Runtime)) -> Scenario {
+        Scenario { body: Body::Owner(body), ..Scenario::new(name, about, || ()) }
+    }
+
+    /// With switches at every atomic operation.
+    #[must_use]
+    pub fn atomic(self) -> Scenario {
+        Scenario { granularity: Granularity::Atomic, ..self }
+    }
 }
 
 /// Every scenario, in the order in which they are shown.
 #[must_use]
 pub fn all() -> &'static [Scenario] {
-    static ALL: LazyLock<[Scenario; 4]> = LazyLock::new(|| {
-        [
+    static ALL: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
+        vec![
+            // Streams of bytes.
             echo::scenario(),
+            duplex::scenario(),
+            slow_reader::scenario(),
+            half_close::scenario(),
+            reset_midstream::scenario(),
+            proxy::scenario(),
+            shared_reader::scenario(),
+            // Descriptors that come and go.
             accept_storm::scenario(),
+            accept_while_short::scenario(),
+            late_accept::scenario(),
+            short_connections::scenario(),
+            fd_reuse::scenario(),
+            connect_refused::scenario(),
+            connect_timeout::scenario(),
             close_vs_read::scenario(),
+            close_vs_write::scenario(),
+            close_vs_accept::scenario(),
+            // Time.
             deadline_vs_ready::scenario(),
+            deadline_moves::scenario(),
+            deadline_split::scenario(),
+            timeouts::scenario(),
+            break_storm::scenario(),
+            // Goroutines and workers.
+            spawn_storm::scenario(),
+            channel_timeout::scenario(),
+            lock_handoff::scenario(),
+            blocking_calls::scenario(),
+            cpu_beside_io::scenario(),
+            world_stops::scenario(),
+            worker_count::scenario(),
+            shutdown::scenario(),
         ]
     });
-    &*ALL
+    &ALL
 }
 
 /// A program that is wrong itself, to see what a failure looks like. It is none of [`all`].
@@ -55,10 +176,18 @@ pub fn broken() -> &'static Scenario {
     &BROKEN
 }
 
-/// The scenario with this name, the broken one included.
+/// Programs that do what no simulator can bear: they take their process along, never come back, or are no
+/// function of their choices. For tests of the explorer; nobody lists them.
+#[must_use]
+pub fn unbearable() -> &'static [Scenario] {
+    static UNBEARABLE: LazyLock<Vec<Scenario>> = LazyLock::new(broken::family);
+    &UNBEARABLE
+}
+
+/// The scenario with this name, broken ones included.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Scenario> {
-    let mut every = all().iter().chain([broken()]);
+    let mut every = all().iter().chain([broken()]).chain(unbearable());
     every.find(|scenario| scenario.name == name)
 }
 
@@ -70,15 +199,16 @@ mod tests {
     #[test]
     fn every_scenario_passes_on_the_real_kernel() {
         for scenario in all() {
-            for _ in 0..5 {
-                netpoll::run(scenario.body).expect("a runtime can be made");
+            for workers in [2, 3, 1, 2, 4] {
+                let runtime = netpoll::Builder::new().workers(workers).build();
+                scenario.body.run(runtime.expect("a runtime can be made"));
             }
         }
     }
 
     #[test]
     fn names_are_unique_words_and_abouts_are_one_line() {
-        let every = || all().iter().chain([broken()]);
+        let every = || all().iter().chain([broken()]).chain(unbearable());
         for (index, scenario) in every().enumerate() {
             let word = |c: char| c.is_ascii_lowercase() || c == '_';
             assert!(scenario.name.chars().all(word), "{}", scenario.name);

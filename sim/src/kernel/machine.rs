@@ -16,7 +16,7 @@
 use netpoll::platform::{Errno, RawFd};
 use netpoll_traces::WorldEvent;
 
-use super::epoll::Epoll;
+use super::epoll::{Epoll, IN, OUT};
 use super::eventfd::EventFd;
 use super::flight::Flight;
 use super::net::{NetConfig, Ports};
@@ -310,7 +310,9 @@ impl Machine {
     /// The file's readiness now.
     pub(super) fn readiness(&self, id: FileId) -> u32 {
         match &self.file(id).object {
-            Object::Epoll(_) | Object::Regular => 0,
+            Object::Epoll(epoll) if self.has_event(epoll) => IN,
+            Object::Epoll(_) => 0,
+            Object::Regular => IN | OUT,
             Object::EventFd(eventfd) => eventfd.readiness(),
             Object::Pipe(pipe) => pipe.readiness(),
             Object::PipeWriter(writer) => self.pipe_writer_readiness(writer),

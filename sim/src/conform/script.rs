@@ -22,6 +22,9 @@ const BYTES_MAX: u32 = 900;
 /// The largest elsewhere: some fill a pipe or a socket.
 const LOCAL_BYTES_MAX: u32 = 70_000;
 
+/// The bits of a mask that `poll` knows.
+const POLLED: u32 = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP).cast_unsigned();
+
 /// What can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Make {
@@ -72,6 +75,9 @@ enum Act {
     Accept,
     LocalName,
     PeerName,
+    Poll {
+        flags: u32,
+    },
     Error,
     Listens,
     Reuse(bool),
@@ -190,8 +196,8 @@ fn step(rng: &mut ChaCha8Rng, mix: &[Make], index: usize) -> Step {
         37 => Act::BindNew,
         38 => Act::Listen(1 + draw(rng, 4) as i32),
         39..43 => Act::Accept,
-        43 => Act::LocalName,
-        44 => Act::PeerName,
+        43 => [Act::LocalName, Act::PeerName][draw(rng, 2) as usize],
+        44 => Act::Poll { flags: flags(rng) },
         45 => Act::Error,
         46 => Act::Listens,
         47 => Act::Reuse(draw(rng, 3) > 0),
@@ -564,6 +570,10 @@ impl<'k> World<'k> {
                 k.getsockname(fd).map(|addr| self.whose(addr))
             }
             Act::PeerName => k.getpeername(fd).map(|addr| self.whose(addr)),
+            Act::Poll { flags } => {
+                let events = k.poll(fd, flags & POLLED);
+                events.map(|events| events_text(&[EpollEvent { events, data: 0 }]))
+            }
             Act::Error => option(k, fd, libc::SO_ERROR),
             Act::Listens => option(k, fd, libc::SO_ACCEPTCONN),
             Act::Reuse(on) => {

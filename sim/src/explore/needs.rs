@@ -162,12 +162,20 @@ mod tests {
         let read = Event::Syscall { name: "read", fd, arg: 8, result: Err(Errno::EAGAIN) };
         let (from, to) = (SlotState::Nil, SlotState::Wait);
         let on = WaitReason::Io(fd, mode);
-        for event in [Event::Run { g }, read, Event::Slot { fd, mode, from, to }] {
+        for event in [Event::Run { g }, read, Event::Slot { pd: 1, fd, mode, from, to }] {
             recorder.record(1, w0, event.into());
         }
         recorder.record(2, w0, Event::Park { g, on }.into());
-        recorder.record(3, w0, WorldEvent::Block { on: BlockedOn::Poll(3) }.into());
-        recorder.record(4, ThreadId::KERNEL, WorldEvent::Edge { fd, ready: 1 }.into());
+        recorder.record(
+            3,
+            w0,
+            WorldEvent::Block { on: BlockedOn::Poll(3), until_ns: u64::MAX }.into(),
+        );
+        recorder.record(
+            4,
+            ThreadId::KERNEL,
+            WorldEvent::Edge { fd, file: 1, ready: 1, wakeup: 1 }.into(),
+        );
         recorder.finish()
     }
 

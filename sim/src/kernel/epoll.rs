@@ -244,6 +244,11 @@ impl Machine {
         Ok(())
     }
 
+    /// Whether `epoll_wait` would return something: what `poll` says of the instance.
+    pub(super) fn has_event(&self, epoll: &Epoll) -> bool {
+        epoll.ready.iter().any(|&key| self.readiness(key.1) & epoll.wanted(key) != 0)
+    }
+
     /// Takes events from the ready list; returns how many.
     pub(super) fn harvest(
         &mut self,

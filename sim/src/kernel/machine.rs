@@ -16,7 +16,7 @@
 use netpoll::platform::{Errno, RawFd};
 use netpoll_traces::WorldEvent;
 
-use super::epoll::Epoll;
+use super::epoll::{Epoll, IN, OUT};
 use super::eventfd::EventFd;
 use super::flight::Flight;
 use super::net::{NetConfig, Ports};
@@ -26,6 +26,7 @@ use super::udp::Udp;
 use super::unix::{Names, Unix};
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
+use crate::oracle::Moved;
 
 /// Numbers 0, 1 and 2 belong to standard input, output and error.
 const FIRST_FD: usize = 3;
@@ -46,6 +47,11 @@ pub trait Env {
     fn record(&self, event: WorldEvent);
     /// Wakes a thread that waits for an epoll instance.
     fn wake(&self, waiter: u16);
+    /// Takes down which bytes enter or leave a stream.
+    #[inline]
+    fn moved(&self, moved: Moved<'_>) {
+        let _ = moved;
+    }
 
     /// Chooses a delay.
     fn delay_ns(&self, kind: ChoiceKind) -> u64 {
@@ -304,7 +310,9 @@ impl Machine {
     /// The file's readiness now.
     pub(super) fn readiness(&self, id: FileId) -> u32 {
         match &self.file(id).object {
-            Object::Epoll(_) | Object::Regular => 0,
+            Object::Epoll(epoll) if self.has_event(epoll) => IN,
+            Object::Epoll(_) => 0,
+            Object::Regular => IN | OUT,
             Object::EventFd(eventfd) => eventfd.readiness(),
             Object::Pipe(pipe) => pipe.readiness(),
             Object::PipeWriter(writer) => self.pipe_writer_readiness(writer),

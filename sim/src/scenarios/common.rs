@@ -5,8 +5,9 @@
 //!
 //! | helper | tolerates |
 //! |---|---|
-//! | [`listen`], [`connect`], [`accept`], [`try_connect`], [`pair`] | a shortage of descriptors or memory: tries again |
-//! | [`is_reset`], [`is_shortage`] | nothing: they say what may be the reason of an error |
+//! | [`retry`], [`listen`], [`accept`], [`try_connect`] | a shortage of descriptors, memory or watches: tries again |
+//! | [`connect`], [`pair`] | also an attempt that the network let fail, since somebody listens: tries again |
+//! | [`is_reset`], [`is_shortage`], [`is_unlucky`] | nothing: they say what may be the reason of an error |
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -34,7 +35,12 @@ pub(super) fn address(listener: &TcpListener) -> SocketAddr {
 
 /// A connection to a listener that is there.
 pub(super) fn connect(addr: SocketAddr) -> TcpStream {
-    try_connect(addr).expect("somebody listens")
+    loop {
+        match try_connect(addr) {
+            Err(error) if is_unlucky(&error) => time::sleep(SHORTAGE),
+            result => return result.expect("somebody listens"),
+        }
+    }
 }
 
 /// A connection, if somebody listens.
@@ -120,22 +126,37 @@ pub(super) fn load() {
     join(server);
 }
 
-/// Writes into a stream that nobody reads until the writer is released, by an error.
+/// Writes into a stream until the writer is released, by an error; nobody reads it, or not all of it.
+/// Returns how much was written, and the error.
 pub(super) fn write_without_end(mut stream: &TcpStream) -> (usize, io::Error) {
-    // One page of address space however long it is: nobody reads it but the kernel.
+    // Address space however long it is: nobody reads it but the kernel.
     const CHUNK: usize = 1 << 20;
+    /// Writes in a row that no ordinary pair of buffers has room for.
+    const EAGER: u32 = 16;
     let zeros = vec![0; CHUNK];
     let mut total = 0;
-    loop {
+    for turn in 0.. {
         match stream.write(&zeros) {
             Ok(len) => total += len,
             Err(error) => return (total, error),
         }
+        // A peer that is gone throws away what comes, at no cost, until its reset has arrived.
+        if turn > EAGER {
+            time::sleep(Duration::from_micros(10) * turn);
+        }
     }
+    unreachable!("it writes for ever")
 }
 
-/// Tries again for as long as descriptors or memory are short, which faults may do.
-fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+/// Whether this is how an attempt to connect looks that the network let fail: nobody there, or nobody
+/// reached, or nobody who answered. A time limit of ours has no error number.
+pub(super) fn is_unlucky(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno);
+    matches!(errno, Some(Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ETIMEDOUT))
+}
+
+/// Tries again for as long as descriptors, memory or watches are short, which faults may do.
+pub(super) fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match attempt() {
             Err(error) if is_shortage(&error) => time::sleep(SHORTAGE),
@@ -144,10 +165,12 @@ fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Whether descriptors or memory were short.
+/// Whether descriptors, memory, or the poller's watches were short.
 pub(super) fn is_shortage(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+    const SHORTAGES: [Errno; 5] =
+        [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM, Errno::ENOSPC];
+    errno.is_some_and(|errno| SHORTAGES.contains(&errno))
 }
 
 /// Brings goroutines on different workers to the same moment, as near as can be.

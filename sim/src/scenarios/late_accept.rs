@@ -44,10 +44,9 @@ fn tell(addr: SocketAddr, number: u8) {
     let mut stream = connect(addr);
     stream.write_all(&[number]).expect("there is room");
     stream.write_all(&pattern(number, 0, LEN)).expect("there is room");
-    if number.is_multiple_of(2) {
-        stream.shutdown(Shutdown::Write).expect("it is open");
-        assert_eq!(stream.read(&mut [0]).expect("the server says nothing"), 0);
-    }
+    stream.shutdown(Shutdown::Write).expect("it is open");
+    // Who closes before it was accepted may be taken for one that has given up.
+    assert_eq!(stream.read(&mut [0]).expect("the server says nothing"), 0);
 }
 
 /// Returns whom it has heard.

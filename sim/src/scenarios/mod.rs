@@ -30,6 +30,7 @@ mod fd_reuse;
 mod half_close;
 mod late_accept;
 mod lock_handoff;
+mod pipe_reader_gone;
 mod proxy;
 mod reset_midstream;
 mod shared_reader;
@@ -38,6 +39,10 @@ mod shutdown;
 mod slow_reader;
 mod spawn_storm;
 mod timeouts;
+mod udp_exchange;
+mod unix_datagrams;
+mod unix_streams;
+mod wait_ready;
 mod worker_count;
 mod world_stops;
 
@@ -138,12 +143,18 @@ pub fn all() -> &'static [Scenario] {
             reset_midstream::scenario(),
             proxy::scenario(),
             shared_reader::scenario(),
+            wait_ready::scenario(),
+            unix_streams::scenario(),
+            // Datagrams.
+            udp_exchange::scenario(),
+            unix_datagrams::scenario(),
             // Descriptors that come and go.
             accept_storm::scenario(),
             accept_while_short::scenario(),
             late_accept::scenario(),
             short_connections::scenario(),
             fd_reuse::scenario(),
+            pipe_reader_gone::scenario(),
             connect_refused::scenario(),
             connect_timeout::scenario(),
             close_vs_read::scenario(),

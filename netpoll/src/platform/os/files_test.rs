@@ -36,6 +36,13 @@ fn flags(fd: RawFd) -> (libc::c_int, libc::c_int) {
     (status & libc::O_NONBLOCK, descriptor)
 }
 
+/// Runs the test `name` in a process of its own. In this one another test may start a process just now, and
+/// until that runs its program it has a copy of every descriptor, so that a close closes nothing yet.
+#[track_caller]
+fn alone(name: &str, body: impl FnOnce()) {
+    in_child(&format!("platform::os::kernel::files_tests::{name}"), body);
+}
+
 #[test]
 fn everything_is_born_close_on_exec_and_non_blocking() {
     let (udp, _) = udp();
@@ -50,68 +57,76 @@ fn everything_is_born_close_on_exec_and_non_blocking() {
 
 #[test]
 fn datagrams_name_their_sender_and_are_cut_to_the_buffer() {
-    let ((one, one_addr), (other, other_addr)) = (udp(), udp());
-    let mut buf = [b'.'; 8];
-    assert_eq!(K.recvfrom(other, &mut buf, false), Err(Errno::EAGAIN));
-    assert_eq!(K.sendto(one, b"hello", Some(&other_addr)), Ok(5));
-    assert_eq!(K.recvfrom(other, &mut buf[..2], true), Ok((2, Some(one_addr))), "it stays");
-    assert_eq!(K.recvfrom(other, &mut buf[..3], false), Ok((3, Some(one_addr))));
-    assert_eq!(&buf, b"hel.....");
-    assert_eq!(K.recvfrom(other, &mut buf, false), Err(Errno::EAGAIN), "the rest is lost");
-    assert_eq!(K.sendto(one, b"", Some(&other_addr)), Ok(0));
-    assert_eq!(K.recvfrom(other, &mut buf, false), Ok((0, Some(one_addr))), "empty is something");
+    alone("datagrams_name_their_sender_and_are_cut_to_the_buffer", || {
+        let ((one, one_addr), (other, other_addr)) = (udp(), udp());
+        let mut buf = [b'.'; 8];
+        assert_eq!(K.recvfrom(other, &mut buf, false), Err(Errno::EAGAIN));
+        assert_eq!(K.sendto(one, b"hello", Some(&other_addr)), Ok(5));
+        assert_eq!(K.recvfrom(other, &mut buf[..2], true), Ok((2, Some(one_addr))), "it stays");
+        assert_eq!(K.recvfrom(other, &mut buf[..3], false), Ok((3, Some(one_addr))));
+        assert_eq!(&buf, b"hel.....");
+        assert_eq!(K.recvfrom(other, &mut buf, false), Err(Errno::EAGAIN), "the rest is lost");
+        assert_eq!(K.sendto(one, b"", Some(&other_addr)), Ok(0));
+        assert_eq!(
+            K.recvfrom(other, &mut buf, false),
+            Ok((0, Some(one_addr))),
+            "empty is something"
+        );
 
-    assert_eq!(K.sendto(one, b"x", None), Err(Errno::EDESTADDRREQ));
-    K.connect(one, &other_addr).unwrap();
-    assert_eq!(K.getpeername(one), Ok(other_addr));
-    assert_eq!(K.sendto(one, b"to my peer", None), Ok(10));
-    assert_eq!(K.read(other, &mut buf), Ok(8));
-    assert_eq!(K.write(one, b"written"), Ok(7));
-    assert_eq!(K.peek(other, &mut buf), Ok(7));
-    assert_eq!(K.sendto(one, &vec![0; 1 << 17], None), Err(Errno::EMSGSIZE));
+        assert_eq!(K.sendto(one, b"x", None), Err(Errno::EDESTADDRREQ));
+        K.connect(one, &other_addr).unwrap();
+        assert_eq!(K.getpeername(one), Ok(other_addr));
+        assert_eq!(K.sendto(one, b"to my peer", None), Ok(10));
+        assert_eq!(K.read(other, &mut buf), Ok(8));
+        assert_eq!(K.write(one, b"written"), Ok(7));
+        assert_eq!(K.peek(other, &mut buf), Ok(7));
+        assert_eq!(K.sendto(one, &vec![0; 1 << 17], None), Err(Errno::EMSGSIZE));
 
-    // That nobody listens any more is said once, to whoever calls next.
-    close([other]);
-    assert_eq!(K.write(one, b"x"), Ok(1));
-    assert_eq!(K.poll(one, IN | OUT), Ok(OUT | ERR));
-    assert_eq!(K.recvfrom(one, &mut buf, false), Err(Errno::ECONNREFUSED));
-    assert_eq!(K.recvfrom(one, &mut buf, false), Err(Errno::EAGAIN));
-    close([one]);
+        // That nobody listens any more is said once, to whoever calls next.
+        close([other]);
+        assert_eq!(K.write(one, b"x"), Ok(1));
+        assert_eq!(K.poll(one, IN | OUT), Ok(OUT | ERR));
+        assert_eq!(K.recvfrom(one, &mut buf, false), Err(Errno::ECONNREFUSED));
+        assert_eq!(K.recvfrom(one, &mut buf, false), Err(Errno::EAGAIN));
+        close([one]);
+    });
 }
 
 #[test]
 fn unix_sockets_have_paths_abstract_names_or_none() {
-    let path = std::env::temp_dir().join(format!("netpoll-unit-{}", std::process::id()));
-    let _absent = std::fs::remove_file(&path);
-    let by_path = SockAddr::from(UnixAddr::from_pathname(&path).unwrap());
-    let unnamed = SockAddr::from(UnixAddr::UNNAMED);
-    for addr in [by_path, abstract_addr("listener")] {
-        let listening = K.socket(Domain::Unix, SockType::Stream).unwrap();
-        assert_eq!(K.getsockname(listening), Ok(unnamed));
-        K.bind(listening, &addr).unwrap();
-        assert_eq!(K.getsockname(listening), Ok(addr));
-        K.listen(listening, 0).unwrap();
-        assert_eq!(K.accept4(listening), Err(Errno::EAGAIN));
-        let client = K.socket(Domain::Unix, SockType::Stream).unwrap();
-        assert_eq!(K.connect(client, &addr), Ok(()), "at once");
-        // A queue of 0 is full with one.
-        let late = K.socket(Domain::Unix, SockType::Stream).unwrap();
-        assert_eq!(K.connect(late, &addr), Err(Errno::EAGAIN));
-        let (server, peer) = K.accept4(listening).unwrap();
-        assert_eq!((peer, K.getpeername(client)), (unnamed, Ok(addr)));
-        assert_eq!(K.connect(late, &addr), Ok(()), "the same socket may try again");
-        assert_eq!(K.write(client, b"hello"), Ok(5));
-        let mut buf = [0; 8];
-        assert_eq!(K.recvfrom(server, &mut buf, false), Ok((5, None)));
-        let taken = K.socket(Domain::Unix, SockType::Stream).unwrap();
-        assert_eq!(K.bind(taken, &addr), Err(Errno::EADDRINUSE));
-        close([listening, client, late, server, taken]);
-    }
-    std::fs::remove_file(path).unwrap();
-    let nobody = K.socket(Domain::Unix, SockType::Stream).unwrap();
-    assert_eq!(K.connect(nobody, &by_path), Err(Errno::ENOENT));
-    assert_eq!(K.connect(nobody, &abstract_addr("listener")), Err(Errno::ECONNREFUSED));
-    close([nobody]);
+    alone("unix_sockets_have_paths_abstract_names_or_none", || {
+        let path = std::env::temp_dir().join(format!("netpoll-unit-{}", std::process::id()));
+        let _absent = std::fs::remove_file(&path);
+        let by_path = SockAddr::from(UnixAddr::from_pathname(&path).unwrap());
+        let unnamed = SockAddr::from(UnixAddr::UNNAMED);
+        for addr in [by_path, abstract_addr("listener")] {
+            let listening = K.socket(Domain::Unix, SockType::Stream).unwrap();
+            assert_eq!(K.getsockname(listening), Ok(unnamed));
+            K.bind(listening, &addr).unwrap();
+            assert_eq!(K.getsockname(listening), Ok(addr));
+            K.listen(listening, 0).unwrap();
+            assert_eq!(K.accept4(listening), Err(Errno::EAGAIN));
+            let client = K.socket(Domain::Unix, SockType::Stream).unwrap();
+            assert_eq!(K.connect(client, &addr), Ok(()), "at once");
+            // A queue of 0 is full with one.
+            let late = K.socket(Domain::Unix, SockType::Stream).unwrap();
+            assert_eq!(K.connect(late, &addr), Err(Errno::EAGAIN));
+            let (server, peer) = K.accept4(listening).unwrap();
+            assert_eq!((peer, K.getpeername(client)), (unnamed, Ok(addr)));
+            assert_eq!(K.connect(late, &addr), Ok(()), "the same socket may try again");
+            assert_eq!(K.write(client, b"hello"), Ok(5));
+            let mut buf = [0; 8];
+            assert_eq!(K.recvfrom(server, &mut buf, false), Ok((5, None)));
+            let taken = K.socket(Domain::Unix, SockType::Stream).unwrap();
+            assert_eq!(K.bind(taken, &addr), Err(Errno::EADDRINUSE));
+            close([listening, client, late, server, taken]);
+        }
+        std::fs::remove_file(path).unwrap();
+        let nobody = K.socket(Domain::Unix, SockType::Stream).unwrap();
+        assert_eq!(K.connect(nobody, &by_path), Err(Errno::ENOENT));
+        assert_eq!(K.connect(nobody, &abstract_addr("listener")), Err(Errno::ECONNREFUSED));
+        close([nobody]);
+    });
 }
 
 /// The longest path has no room for the zero that ends it, and the kernel counts that zero nevertheless.
@@ -152,35 +167,36 @@ fn a_full_receiver_is_no_reason_not_to_be_writable() {
 
 #[test]
 fn a_pipe_ends_and_breaks() {
-    let (reader, writer) = K.pipe2().unwrap();
-    let mut buf = [0; 8];
-    assert_eq!(K.read(reader, &mut buf), Err(Errno::EAGAIN));
-    assert_eq!((K.poll(reader, IN | OUT), K.poll(writer, IN | OUT)), (Ok(0), Ok(OUT)));
-    assert_eq!(K.write(writer, b"one"), Ok(3));
-    assert_eq!(K.writev(writer, &[IoSlice::new(b" "), IoSlice::new(b"two")]), Ok(4));
-    assert_eq!(K.poll(reader, IN), Ok(IN));
-    assert_eq!(K.read(reader, &mut buf), Ok(7));
-    assert_eq!(&buf[..7], b"one two");
-    let mut parts = [io::IoSliceMut::new(&mut buf)];
-    assert_eq!(K.readv(reader, &mut parts), Err(Errno::EAGAIN));
-    let full = std::iter::repeat_with(|| K.write(writer, &[0; 4096])).find(Result::is_err);
-    assert_eq!(full, Some(Err(Errno::EAGAIN)));
-    assert_eq!(K.poll(writer, OUT), Ok(0));
-    close([reader]);
-    assert_eq!(K.poll(writer, 0), Ok(ERR), "of a full pipe that is all");
-    assert_eq!(K.write(writer, b"x"), Err(Errno::EPIPE));
-    assert_eq!(K.writev(writer, &[IoSlice::new(b"x")]), Err(Errno::EPIPE));
-    close([writer]);
-    let (reader, writer) = K.pipe2().unwrap();
-    close([writer]);
-    assert_eq!((K.poll(reader, IN), K.read(reader, &mut buf)), (Ok(HUP), Ok(0)));
-    close([reader]);
+    alone("a_pipe_ends_and_breaks", || {
+        let (reader, writer) = K.pipe2().unwrap();
+        let mut buf = [0; 8];
+        assert_eq!(K.read(reader, &mut buf), Err(Errno::EAGAIN));
+        assert_eq!((K.poll(reader, IN | OUT), K.poll(writer, IN | OUT)), (Ok(0), Ok(OUT)));
+        assert_eq!(K.write(writer, b"one"), Ok(3));
+        assert_eq!(K.writev(writer, &[IoSlice::new(b" "), IoSlice::new(b"two")]), Ok(4));
+        assert_eq!(K.poll(reader, IN), Ok(IN));
+        assert_eq!(K.read(reader, &mut buf), Ok(7));
+        assert_eq!(&buf[..7], b"one two");
+        let mut parts = [io::IoSliceMut::new(&mut buf)];
+        assert_eq!(K.readv(reader, &mut parts), Err(Errno::EAGAIN));
+        let full = std::iter::repeat_with(|| K.write(writer, &[0; 4096])).find(Result::is_err);
+        assert_eq!(full, Some(Err(Errno::EAGAIN)));
+        assert_eq!(K.poll(writer, OUT), Ok(0));
+        close([reader]);
+        assert_eq!(K.poll(writer, 0), Ok(ERR), "of a full pipe that is all");
+        assert_eq!(K.write(writer, b"x"), Err(Errno::EPIPE));
+        assert_eq!(K.writev(writer, &[IoSlice::new(b"x")]), Err(Errno::EPIPE));
+        close([writer]);
+        let (reader, writer) = K.pipe2().unwrap();
+        close([writer]);
+        assert_eq!((K.poll(reader, IN), K.read(reader, &mut buf)), (Ok(HUP), Ok(0)));
+        close([reader]);
+    });
 }
 
 #[test]
 fn only_sockets_are_promised_to_raise_no_signal() {
-    let name = "platform::os::kernel::files_tests::only_sockets_are_promised_to_raise_no_signal";
-    in_child(name, || {
+    alone("only_sockets_are_promised_to_raise_no_signal", || {
         // SAFETY: a default action refers to no code and no memory.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         let (one, other) = K.socketpair(Domain::Unix, SockType::Stream).unwrap();
@@ -194,17 +210,19 @@ fn only_sockets_are_promised_to_raise_no_signal() {
 
 #[test]
 fn a_duplicate_is_another_number_for_the_same_file() {
-    let (reader, writer) = K.pipe2().unwrap();
-    let copy = K.dup(writer).unwrap();
-    assert_ne!(copy, writer);
-    assert_eq!(flags(copy), (libc::O_NONBLOCK, libc::FD_CLOEXEC));
-    close([writer]);
-    assert_eq!(K.write(copy, b"x"), Ok(1));
-    assert_eq!(K.read(reader, &mut [0; 8]), Ok(1));
-    close([copy]);
-    assert_eq!(K.read(reader, &mut [0; 8]), Ok(0), "the last writer is gone");
-    assert_eq!(K.dup(-1), Err(Errno::EBADF));
-    close([reader]);
+    alone("a_duplicate_is_another_number_for_the_same_file", || {
+        let (reader, writer) = K.pipe2().unwrap();
+        let copy = K.dup(writer).unwrap();
+        assert_ne!(copy, writer);
+        assert_eq!(flags(copy), (libc::O_NONBLOCK, libc::FD_CLOEXEC));
+        close([writer]);
+        assert_eq!(K.write(copy, b"x"), Ok(1));
+        assert_eq!(K.read(reader, &mut [0; 8]), Ok(1));
+        close([copy]);
+        assert_eq!(K.read(reader, &mut [0; 8]), Ok(0), "the last writer is gone");
+        assert_eq!(K.dup(-1), Err(Errno::EBADF));
+        close([reader]);
+    });
 }
 
 #[test]
@@ -224,17 +242,19 @@ fn a_descriptor_becomes_non_blocking_and_goes_back_to_std_as_a_blocking_one() {
 
 #[test]
 fn poll_says_what_holds_now_of_what_was_asked() {
-    let (one, other) = K.socketpair(Domain::Unix, SockType::Stream).unwrap();
-    assert_eq!(K.poll(one, IN | OUT | RDHUP), Ok(OUT));
-    assert_eq!(K.poll(one, IN | RDHUP), Ok(0));
-    K.write(other, b"x").unwrap();
-    assert_eq!(K.poll(one, IN | OUT), Ok(IN | OUT));
-    K.shutdown(other, Shutdown::Write).unwrap();
-    assert_eq!(K.poll(one, RDHUP), Ok(RDHUP));
-    close([other]);
-    assert_eq!(K.poll(one, 0), Ok(HUP), "unasked");
-    close([one]);
-    assert_eq!(K.poll(i32::MAX, IN), Err(Errno::EBADF));
+    alone("poll_says_what_holds_now_of_what_was_asked", || {
+        let (one, other) = K.socketpair(Domain::Unix, SockType::Stream).unwrap();
+        assert_eq!(K.poll(one, IN | OUT | RDHUP), Ok(OUT));
+        assert_eq!(K.poll(one, IN | RDHUP), Ok(0));
+        K.write(other, b"x").unwrap();
+        assert_eq!(K.poll(one, IN | OUT), Ok(IN | OUT));
+        K.shutdown(other, Shutdown::Write).unwrap();
+        assert_eq!(K.poll(one, RDHUP), Ok(RDHUP));
+        close([other]);
+        assert_eq!(K.poll(one, 0), Ok(HUP), "unasked");
+        close([one]);
+        assert_eq!(K.poll(i32::MAX, IN), Err(Errno::EBADF));
+    });
 }
 
 #[test]

@@ -120,18 +120,26 @@ pub(super) fn load() {
     join(server);
 }
 
-/// Writes into a stream that nobody reads until the writer is released, by an error.
+/// Writes into a stream until the writer is released, by an error; nobody reads it, or not all of it.
+/// Returns how much was written, and the error.
 pub(super) fn write_without_end(mut stream: &TcpStream) -> (usize, io::Error) {
-    // One page of address space however long it is: nobody reads it but the kernel.
+    // Address space however long it is: nobody reads it but the kernel.
     const CHUNK: usize = 1 << 20;
+    /// Writes in a row that no ordinary pair of buffers has room for.
+    const EAGER: u32 = 16;
     let zeros = vec![0; CHUNK];
     let mut total = 0;
-    loop {
+    for turn in 0.. {
         match stream.write(&zeros) {
             Ok(len) => total += len,
             Err(error) => return (total, error),
         }
+        // A peer that is gone throws away what comes, at no cost, until its reset has arrived.
+        if turn > EAGER {
+            time::sleep(Duration::from_micros(10) * turn);
+        }
     }
+    unreachable!("it writes for ever")
 }
 
 /// Tries again for as long as descriptors or memory are short, which faults may do.

@@ -71,7 +71,7 @@ pub use tally::{Tally, Totals};
 use choice::Choices;
 use engine::{Engine, EngineConfig};
 use explore::Violation;
-use oracle::Checks;
+use oracle::{Checks, Oracles};
 
 /// What a run is to be.
 #[derive(Clone, Debug)]
@@ -181,10 +181,39 @@ pub fn run<F>(config: SimConfig, body: F) -> Report
 where
     F: FnOnce(SimKernel) + Send + 'static,
 {
+    make(config, body).report
+}
+
+/// As [`run`], of a runtime: [oracles](oracle) watch, and end the run when they see what must not be.
+///
+/// # Panics
+/// When called inside a simulated run.
+pub fn watch<F>(config: SimConfig, body: F) -> Watched
+where
+    F: FnOnce(SimKernel) + Send + 'static,
+{
+    make(SimConfig { oracles: true, ..config }, body)
+}
+
+/// A run that was watched, before the oracles have had [their last word](Oracles::finish).
+#[derive(Debug)]
+pub struct Watched {
+    /// What the run was.
+    pub report: Report,
+    /// Who has watched.
+    pub oracles: Box<Oracles>,
+    /// How many files were left although no number was, when all that was on the wire had arrived.
+    pub files_left: usize,
+}
+
+fn make<F>(config: SimConfig, body: F) -> Watched
+where
+    F: FnOnce(SimKernel) + Send + 'static,
+{
     if thread::panicking() {
         // The thread is unwinding, or an earlier run was abandoned in the middle of unwinding, which
         // std cannot be told. Points behave differently then, so the run gets a fresh thread.
-        let run = thread::spawn(move || run(config, body));
+        let run = thread::spawn(move || make(config, body));
         return run.join().expect("a run does not panic");
     }
     let kernel = SimKernel::new(config.workers, config.net);
@@ -213,9 +242,10 @@ where
         report.outcome = Outcome::Intrusion { what };
     }
     let open_fds = kernel.open_fds();
+    let files_left = if open_fds.is_empty() { kernel.files_left() } else { 0 };
     kernel.clear();
     let oracles = report.oracles.unwrap_or_default();
-    Report {
+    let report = Report {
         outcome: report.outcome,
         choices: report.chosen.choices,
         diverged: report.chosen.diverged,
@@ -230,5 +260,6 @@ where
         checks: oracles.checks(),
         open_fds,
         threads_abandoned: report.abandoned,
-    }
+    };
+    Watched { report, oracles, files_left }
 }

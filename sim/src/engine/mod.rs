@@ -51,7 +51,7 @@ use crate::choice::{ChoiceKind, Choices, Chosen};
 use crate::deviation::Asker;
 use crate::faults::{FaultCounts, FaultKind, Faults};
 use crate::journal::Journal;
-use crate::oracle::{Look, Oracles};
+use crate::oracle::{Idle, Look, Moved, Oracles};
 use crate::tally::Tally;
 pub use points::Wake;
 use threads::Threads;
@@ -305,6 +305,29 @@ impl Engine {
         let mut oracles = self.oracles.borrow_mut();
         if let Some(oracles) = &mut *oracles
             && !oracles.observe(&record, self)
+        {
+            self.violated();
+        }
+    }
+
+    /// Shows the oracles which bytes enter or leave a stream.
+    #[inline]
+    pub(crate) fn moved(&self, moved: &Moved<'_>) {
+        if self.step_limit.get() == 0 {
+            return;
+        }
+        if let Some(oracles) = &mut *self.oracles.borrow_mut()
+            && !oracles.moved(moved)
+        {
+            self.violated();
+        }
+    }
+
+    /// Tells the oracles that nobody can go on before `next_ns`.
+    fn idle(&self, next_ns: u64) {
+        let idle = Idle { now_ns: self.now_ns.get(), next_ns };
+        if let Some(oracles) = &mut *self.oracles.borrow_mut()
+            && !oracles.idle(&idle, self)
         {
             self.violated();
         }

@@ -270,6 +270,10 @@ impl Engine {
     fn pick(&self, kind: PointKind) {
         while self.threads.is_stuck() {
             let next_ns = self.alarm_ns.get().min(self.deadline_ns.get());
+            self.idle(next_ns);
+            if self.is_over() {
+                return;
+            }
             if next_ns > self.time_limit_ns {
                 let blocked = self.blocked();
                 return self.finish(match next_ns {

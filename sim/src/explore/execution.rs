@@ -8,10 +8,11 @@ use netpoll::runtime::{GoroutineState, Inspector};
 
 use super::violation::Violation;
 use crate::engine::{self, Engine};
+use crate::oracle::End;
 use crate::scenarios::Scenario;
 use crate::{
-    Faults, Granularity, Healing, Journal, Keep, Outcome, Report, Sim, SimConfig, SimKernel,
-    Source, run,
+    Faults, Granularity, Healing, Journal, Keep, Report, Sim, SimConfig, SimKernel, Source,
+    Watched, watch,
 };
 
 /// The workers of a run when nobody says otherwise: as few as a race needs.
@@ -164,7 +165,6 @@ fn config(options: &Options, source: Source, record: Keep) -> SimConfig {
         healing: Some(healing),
         time_limit_ns: TIME_LIMIT_NS,
         record,
-        oracles: true,
         ..SimConfig::seed(0)
     }
 }
@@ -177,7 +177,7 @@ fn carry_out<P: Platform>(
     let sight = Arc::new(Mutex::new(Sight::Nothing));
     let shown = Arc::clone(&sight);
     let body = scenario.body;
-    let report = run(config, move |kernel| {
+    let watched = watch(config, move |kernel| {
         let see = |sight| {
             // What was there before is dropped outside the lock: it may be the last reference to the
             // runtime, and closing its descriptors switches threads.
@@ -202,10 +202,18 @@ fn carry_out<P: Platform>(
             seen
         }
     };
-    let violation = match (&report.outcome, scenario.abandons) {
-        (Outcome::Finished, true) => Violation::of_abandoning(&report, &goroutines, waiters),
-        _ => Violation::of(&report, &goroutines, waiters),
+    let Watched { mut report, mut oracles, files_left } = watched;
+    let end = End {
+        outcome: &report.outcome,
+        goroutines: &goroutines,
+        waiters,
+        open_fds: &report.open_fds,
+        files_left,
+        threads_abandoned: report.threads_abandoned,
+        abandons: scenario.abandons,
     };
+    let violation = oracles.finish(&end).or_else(|| Violation::of(&report));
+    (report.violations, report.checks) = (oracles.violations().to_vec(), oracles.checks());
     Execution { report, goroutines, violation }
 }
 

@@ -11,6 +11,7 @@ use super::execution::{Execution, Options, WORKERS_DEFAULT, execute};
 use super::needs::{needs, sentence};
 use super::violation::{Property, Violation, status_text};
 use super::{Plan, determinism};
+use crate::oracle::deadlock::waits_on;
 use crate::scenarios::Scenario;
 use crate::shrink::Shrunk;
 use crate::{Choice, Faults, Granularity, Keep, OpenFd, Profile};
@@ -303,6 +304,9 @@ impl Finding {
         for g in &self.goroutines {
             let worker = g.worker.map_or("-".to_string(), |index| format!("w{index}"));
             write!(f, "  g{:<4} {worker:<4} {}", g.id, status_text(g.status))?;
+            if let Some(open) = waits_on(g, &self.open_fds) {
+                write!(f, " ({open})")?;
+            }
             match g.parked_io.and_then(|parked| parked.cancelled) {
                 Some(reason) => writeln!(f, ", which is over: {reason}")?,
                 None => writeln!(f)?,

@@ -65,15 +65,10 @@ impl<'a> Around<'a> {
         let what = match choice.kind {
             ChoiceKind::Thread => return self.switch(&who),
             ChoiceKind::Fault(fault) => {
-                let call = self.after.filter(|record| is_call(record));
-                return match (call, self.before) {
-                    (Some(call), _) => {
-                        format!("{} in {} of {who}", fault.name(), self.quoted(call))
-                    }
-                    (None, Some(before)) => {
-                        format!("{} of {who} after {}", fault.name(), self.quoted(before))
-                    }
-                    (None, None) => format!("{} of {who}", fault.name()),
+                let fault = fault.name();
+                return match self.after.filter(is_call) {
+                    Some(call) => format!("{fault} in {} of {who}", self.quoted(call)),
+                    None => format!("{fault} {} of {who}", self.after_what_came()),
                 };
             }
             ChoiceKind::HandshakeDelay => "a slow handshake",
@@ -91,13 +86,13 @@ impl<'a> Around<'a> {
     /// Another thread than the dullest.
     fn switch(&self, who: &str) -> String {
         let target = self.deviation.target.map_or("another", |it| self.trace.thread_name(it));
-        let blocks = match self.before.map(|record| record.event) {
-            Some(Entry::World(WorldEvent::Block { .. } | WorldEvent::Exit)) => true,
-            _ => self.before.is_none(),
-        };
-        match (blocks, self.before) {
-            (true, Some(before)) => {
-                format!("{target} goes first after {} of {who}", self.quoted(before))
+        match self.before {
+            // It cannot go on.
+            Some(Record {
+                event: Entry::World(WorldEvent::Block { .. } | WorldEvent::Exit),
+                ..
+            }) => {
+                format!("{target} goes first {} of {who}", self.after_what_came())
             }
             _ if self.thread() == self.deviation.target => {
                 format!("{who} goes on before others {}", self.between())
@@ -111,9 +106,15 @@ impl<'a> Around<'a> {
             (Some(before), Some(after)) => {
                 format!("between {} and {}", self.quoted(before), self.quoted(after))
             }
-            (Some(before), None) => format!("after {}", self.quoted(before)),
             (None, Some(after)) => format!("before {}", self.quoted(after)),
-            (None, None) => "at some time".to_string(),
+            (_, None) => self.after_what_came(),
+        }
+    }
+
+    fn after_what_came(&self) -> String {
+        match self.before {
+            Some(before) => format!("after {}", self.quoted(before)),
+            None => "at the beginning".to_string(),
         }
     }
 
@@ -139,6 +140,74 @@ impl<'a> Around<'a> {
     }
 }
 
-fn is_call(record: &Record) -> bool {
+fn is_call(record: &&Record) -> bool {
     matches!(record.event, Entry::Runtime(Event::Syscall { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Choice;
+    use netpoll::platform::Errno;
+    use netpoll::trace::{Mode, SlotState, WaitReason};
+    use netpoll_traces::{BlockedOn, Keep, Recorder};
+
+    /// A worker runs g7, which looks at fd5 and parks, and then blocks; the kernel has an edge.
+    fn trace() -> Trace {
+        let mut recorder = Recorder::new(Keep::All);
+        for name in ["main", "netpoll-w0", "netpoll-w1"] {
+            recorder.add_thread(name);
+        }
+        let (w0, g, fd, mode) = (ThreadId(1), 7, 5, Mode::Read);
+        let read = Event::Syscall { name: "read", fd, arg: 8, result: Err(Errno::EAGAIN) };
+        let (from, to) = (SlotState::Nil, SlotState::Wait);
+        let on = WaitReason::Io(fd, mode);
+        for event in [Event::Run { g }, read, Event::Slot { pd: 1, fd, mode, from, to }] {
+            recorder.record(1, w0, event.into());
+        }
+        recorder.record(2, w0, Event::Park { g, on }.into());
+        recorder.record(
+            3,
+            w0,
+            WorldEvent::Block { on: BlockedOn::Poll(3), until_ns: u64::MAX }.into(),
+        );
+        recorder.record(
+            4,
+            ThreadId::KERNEL,
+            WorldEvent::Edge { fd, file: 1, ready: 1, wakeup: 1 }.into(),
+        );
+        recorder.finish()
+    }
+
+    #[track_caller]
+    fn check(asker: Asker, choice: &str, seen: usize, expected: &str) {
+        let choice: Choice = choice.parse().expect("a choice");
+        let target = (choice.kind == ChoiceKind::Thread).then_some(ThreadId(2));
+        let deviation = Deviation { index: 0, choice, asker, nth: 0, target, seen };
+        assert_eq!(Around::new(&trace(), &deviation).text(), expected);
+    }
+
+    #[test]
+    fn a_need_is_told_with_what_its_asker_did_before_and_after() {
+        let g7 = Asker::Goroutine(7);
+        let w0 = Asker::Thread { thread: ThreadId(1), after: Some(7) };
+        let call = "`read(fd5, 8) = EAGAIN`";
+        let slot = "`read fd5: Nil -> Wait`";
+        check(g7, "thread:1/2", 2, &format!("g7 gives way to w1 between {call} and {slot}"));
+        check(g7, "thread:1/2", 4, "g7 gives way to w1 after `park g7: read fd5`");
+        check(w0, "thread:1/2", 5, "w1 goes first after `block: events of fd3` of w0");
+        check(g7, "io-eintr:1/2", 1, &format!("io-eintr in {call} of g7"));
+        check(g7, "spurious-wake:1/2", 2, &format!("spurious-wake after {call} of g7"));
+        let slow = format!("a slow segment (3 of 7) between {call} and {slot} of g7");
+        check(g7, "segment-delay:3/8", 2, &slow);
+        let slow = "a slow segment (3 of 7) after `edge fd5 IN` of the kernel";
+        check(Asker::Kernel, "segment-delay:3/8", 6, slow);
+        check(Asker::thread(ThreadId(0)), "thread:1/2", 0, "main gives way to w1 at the beginning");
+    }
+
+    #[test]
+    fn many_needs_are_a_sentence_and_none_is_one_too() {
+        assert_eq!(sentence(&["a".to_string(), "b".to_string()]), "a, then b");
+        assert_eq!(sentence(&[]), "nothing but the dullest run");
+    }
 }

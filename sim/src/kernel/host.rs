@@ -18,6 +18,7 @@ use super::{NetConfig, SimKernel, Simulated};
 use crate::choice::ChoiceKind;
 use crate::engine::{self, Engine, START_NS, Wake, World};
 use crate::faults::FaultKind;
+use crate::oracle::Moved;
 
 /// The threads, the clock and the choices under a simulated kernel.
 pub trait Host: fmt::Debug + Send + Sync + 'static {
@@ -85,6 +86,12 @@ impl Env for Outside<'_> {
     fn wake(&self, waiter: u16) {
         if let Some(engine) = self.0 {
             engine.wake(ThreadId(waiter));
+        }
+    }
+    #[inline]
+    fn moved(&self, moved: Moved<'_>) {
+        if let Some(engine) = self.0 {
+            engine.moved(&moved);
         }
     }
 }
@@ -218,6 +225,25 @@ impl SimKernel {
     /// which a program is tried to the phase in which it must come to its end.
     pub fn heal(&self) {
         engine::inside("healing", Engine::heal);
+    }
+
+    /// Lets everything arrive that is on the wire, after the run: returns how many files are left then.
+    pub(crate) fn files_left(&self) -> usize {
+        let mut machine = self.host().machine();
+        machine.arrive_before(&Outside(None), u64::MAX);
+        machine.files().count()
+    }
+
+    /// Exchanges the next two bytes that a socket has for its reader: what no kernel does.
+    #[cfg(test)]
+    pub(crate) fn garble(&self, fd: RawFd) {
+        let mut machine = self.host().machine();
+        let Ok(id) = machine.lookup(fd) else { return };
+        if let super::machine::Object::Tcp(tcp) = &mut machine.file_mut(id).object
+            && tcp.unread.len() > 1
+        {
+            tcp.unread.swap(0, 1);
+        }
     }
 
     /// Drops everything, so that handles which an abandoned run has leaked hold little memory.

@@ -26,6 +26,7 @@ use super::udp::Udp;
 use super::unix::{Names, Unix};
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
+use crate::oracle::Moved;
 
 /// Numbers 0, 1 and 2 belong to standard input, output and error.
 const FIRST_FD: usize = 3;
@@ -46,6 +47,11 @@ pub trait Env {
     fn record(&self, event: WorldEvent);
     /// Wakes a thread that waits for an epoll instance.
     fn wake(&self, waiter: u16);
+    /// Takes down which bytes enter or leave a stream.
+    #[inline]
+    fn moved(&self, moved: Moved<'_>) {
+        let _ = moved;
+    }
 
     /// Chooses a delay.
     fn delay_ns(&self, kind: ChoiceKind) -> u64 {

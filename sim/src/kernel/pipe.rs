@@ -22,6 +22,7 @@ use super::epoll::{ERR, HUP, IN, OUT, RDNORM, WRNORM};
 use super::machine::{Env, FileId, Machine, Object};
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
+use crate::oracle::Moved;
 
 /// Up to here a write is all or nothing, and this is what a page holds.
 const PIPE_BUF: usize = 4096;
@@ -177,6 +178,7 @@ impl Machine {
             return if pipe.writer.is_some() { Err(Errno::EAGAIN) } else { Ok(0) };
         }
         let count = bytes::copy_front(&pipe.bytes, buf);
+        env.moved(Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: false });
         let frees = pipe.take(count);
         let wakes = frees || (pipe.wants_room && !pipe.is_full());
         let writer = pipe.writer;
@@ -208,6 +210,7 @@ impl Machine {
             count -= 1 + env.choose(ChoiceKind::WriteLen, (count - least) as u32) as usize;
             pipe.wants_room = true; // P1
         }
+        env.moved(Moved::Written { to: reader.number(), parts, count });
         pipe.put(parts, count, merged);
         if was_empty || pipe.polled {
             // Also when nothing could be taken, as Linux does.

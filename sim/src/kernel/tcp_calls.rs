@@ -11,6 +11,7 @@ use super::net::{self, SOMAXCONN};
 use super::tcp::{Connect, Fin, State, Tcp};
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
+use crate::oracle::Moved;
 
 impl Machine {
     /// The TCP end, unless it has been freed.
@@ -295,6 +296,7 @@ impl Machine {
             return Ok(0);
         }
         let count = bytes::copy_front(&tcp.unread, buf);
+        env.moved(Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: peek });
         if !peek {
             tcp.unread.drain(..count);
             if let Some(peer) = tcp.peer {
@@ -316,6 +318,9 @@ impl Machine {
         if count > 1 && env.strikes(FaultKind::ShortWrite) {
             count -= 1 + env.choose(ChoiceKind::WriteLen, count as u32 - 1) as usize;
             tcp.wants_room = true; // T5
+        }
+        if let Some(peer) = tcp.peer {
+            env.moved(Moved::Written { to: peer.number(), parts, count });
         }
         bytes::append(&mut tcp.out, parts, count);
         if count > 0 {

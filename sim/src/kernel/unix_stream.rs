@@ -23,6 +23,7 @@ use super::net::SOMAXCONN;
 use super::unix::{Message, State, Unix, cost_of_piece, unix_addr};
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
+use crate::oracle::Moved;
 
 /// The longest piece of a write.
 const PIECE_MAX: usize = 36_544;
@@ -106,6 +107,7 @@ impl Machine {
         };
         let from = first.from;
         let count = bytes::copy_front(&unix.bytes, buf);
+        env.moved(Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: peek });
         let sender = self.unix_sender(from);
         if peek {
             return Ok((count, sender));
@@ -171,6 +173,7 @@ impl Machine {
             return Err(Errno::EPIPE);
         }
         let other = self.unix_open(peer);
+        env.moved(Moved::Written { to: peer.number(), parts, count });
         bytes::append(&mut other.bytes, parts, count);
         let mut total = 0;
         for len in room.pieces(count) {

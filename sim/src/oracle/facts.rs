@@ -1,9 +1,9 @@
 //! What follows from the records so far: which goroutine is where, in which state a slot is, which file a
 //! descriptor stands for. Kept once for all oracles.
 
-use netpoll::platform::RawFd;
+use netpoll::platform::{Errno, RawFd};
 use netpoll::poll::lives::BREAK;
-use netpoll::trace::{Event, Mode, SlotState, WaitReason, WorkerPhase};
+use netpoll::trace::{Event, Mode, SlotState, TimerUse, WaitReason, WorkerPhase};
 use netpoll_traces::{BlockedOn, Entry, Record, ThreadId, WorldEvent};
 
 use super::Look;
@@ -47,10 +47,24 @@ pub struct Thread {
     pub phase: Option<WorkerPhase>,
     /// What it waits for and until when, from its block to the moment at which it runs again.
     pub blocked: Option<(BlockedOn, u64)>,
-    /// The goroutine that has begun to park here, until that is decided.
-    pub parking: Option<u64>,
+    /// Since when.
+    pub blocked_ns: u64,
+    /// The goroutine that it runs.
+    pub running: Option<u64>,
+    /// How many goroutines are runnable that only this thread may run.
+    pub runnable: u32,
     /// The file that a thread that is no goroutine uses.
     using: Option<Using>,
+}
+
+impl Thread {
+    /// Whether it is a worker in the idle set, or on its way there or back: it runs no goroutine, and has
+    /// said that it goes to sleep.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let phase = matches!(self.phase, Some(WorkerPhase::Parked | WorkerPhase::Polling { .. }));
+        phase && self.running.is_none()
+    }
 }
 
 /// Where a goroutine is in its life.
@@ -81,15 +95,34 @@ pub struct Goroutine {
     using: Option<Using>,
 }
 
-/// A file that somebody has a reference to.
+/// A descriptor that somebody has a reference to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Using {
-    /// Its number.
+    /// The number of its file.
     pub fd: RawFd,
-    /// Its descriptor.
+    /// The file.
+    pub file: Option<u32>,
+    /// Its place in the poller's table.
     pub pd: u32,
-    /// The life of the descriptor, as a serial number of all lives.
-    pub life: u64,
+    /// Its life, as a serial number of all lives.
+    pub serial: u64,
+}
+
+/// A timer that is armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// The worker whose timers it is among.
+    pub worker: u32,
+    /// Its number there.
+    pub number: u64,
+    /// When it is due.
+    pub at_ns: u64,
+    /// What it is for.
+    pub what: TimerUse,
+    /// Who armed it.
+    pub by: ThreadId,
+    /// By which record.
+    pub seq: u64,
 }
 
 /// Who acts: a goroutine, or a thread that runs none.
@@ -139,6 +172,8 @@ impl Slot {
 pub struct Descriptor {
     /// The number of its file.
     pub fd: RawFd,
+    /// The file.
+    pub file: Option<u32>,
     /// The life that it is in, which its events carry; `None` between two lives.
     pub life: Option<u32>,
     /// The same, as a serial number of all lives.
@@ -149,8 +184,14 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    const NEW: Descriptor =
-        Descriptor { fd: -1, life: None, serial: 0, is_closing: false, slots: [Slot::NEW; 2] };
+    const NEW: Descriptor = Descriptor {
+        fd: -1,
+        file: None,
+        life: None,
+        serial: 0,
+        is_closing: false,
+        slots: [Slot::NEW; 2],
+    };
 
     /// One of its slots.
     #[must_use]
@@ -177,8 +218,23 @@ pub struct Facts {
     /// By place in the poller's table.
     descriptors: Vec<Descriptor>,
     lives: u64,
+    timers: Vec<Timer>,
+    /// How many records there were.
+    pub seq: u64,
     /// The channel of breaks.
     pub break_fd: Option<RawFd>,
+    /// Whether a break has been asked for and not been drained: the flag in front of the channel.
+    pub is_breaking: bool,
+    /// The thread that has set that flag and not written the channel.
+    pub breaker: Option<ThreadId>,
+    /// Whether the world is stopped, or about to be.
+    is_stopped: bool,
+    /// The thread that has let the world run again and wakes those who stood still.
+    starter: Option<ThreadId>,
+    /// Workers below this number take new goroutines.
+    pub active: u32,
+    /// How many goroutines have not started.
+    pub unstarted: u32,
 }
 
 /// What is said of a thread, goroutine or descriptor that no record has introduced.
@@ -187,7 +243,9 @@ static NO_THREAD: Thread = Thread {
     role: Role::Other,
     phase: None,
     blocked: None,
-    parking: None,
+    blocked_ns: 0,
+    running: None,
+    runnable: 0,
     using: None,
 };
 
@@ -231,12 +289,68 @@ impl Facts {
         self.descriptors.iter().enumerate().map(|(pd, it)| (pd as u32, it))
     }
 
-    /// The file that somebody uses.
+    /// Whether workers may stand still for a stopped world.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped || self.starter.is_some()
+    }
+
+    /// The timers that are armed.
+    #[must_use]
+    pub fn timers(&self) -> &[Timer] {
+        &self.timers
+    }
+
+    /// The timer that is due first.
+    #[must_use]
+    pub fn earliest_timer(&self) -> Option<&Timer> {
+        self.timers.iter().min_by_key(|timer| timer.at_ns)
+    }
+
+    /// The timer with this name.
+    #[must_use]
+    pub fn timer(&self, worker: u32, number: u64) -> Option<&Timer> {
+        self.timers.iter().find(|it| (it.worker, it.number) == (worker, number))
+    }
+
+    /// Whether a record is a step on the way to waking somebody up: a wait for a lock, a break.
+    #[must_use]
+    #[inline]
+    pub fn is_part_of_waking(&self, record: &Record) -> bool {
+        match record.event {
+            Entry::Runtime(Event::Wake { .. } | Event::Break { .. }) => true,
+            Entry::Runtime(Event::Syscall { name: "write", fd, .. }) => self.break_fd == Some(fd),
+            Entry::World(WorldEvent::Block { on: BlockedOn::Lock(_), .. }) => true,
+            Entry::World(WorldEvent::Resume { .. } | WorldEvent::Fault { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// The descriptor that somebody uses.
     #[must_use]
     pub fn using(&self, actor: Actor) -> Option<Using> {
         match actor {
             Actor::Goroutine(g) => self.goroutine(g).using,
             Actor::Thread(thread) => self.thread(thread).using,
+        }
+    }
+
+    /// Somebody who uses the descriptor whose life has this serial number.
+    #[must_use]
+    pub fn user_of(&self, serial: u64) -> Option<Actor> {
+        let uses = |using: Option<Using>| using.is_some_and(|using| using.serial == serial);
+        let g = self.goroutines.iter().position(|it| uses(it.using));
+        let thread = || self.threads.iter().position(|it| uses(it.using));
+        let g = g.map(|g| Actor::Goroutine(g as u64));
+        g.or_else(|| thread().map(|thread| Actor::Thread(ThreadId(thread as u16))))
+    }
+
+    /// What an actor is called.
+    #[must_use]
+    pub fn actor_name(&self, actor: Actor) -> String {
+        match actor {
+            Actor::Goroutine(g) => format!("g{g}"),
+            Actor::Thread(thread) => self.thread(thread).name.clone(),
         }
     }
 
@@ -258,10 +372,6 @@ impl Facts {
         self.threads.push(Thread { name: short, role: Role::of(name), ..Thread::default() });
     }
 
-    fn thread_mut(&mut self, thread: ThreadId) -> Option<&mut Thread> {
-        self.threads.get_mut(usize::from(thread.0))
-    }
-
     fn goroutine_mut(&mut self, g: u64) -> &mut Goroutine {
         let index = g as usize;
         if self.goroutines.len() <= index {
@@ -280,48 +390,41 @@ impl Facts {
 
     /// Takes a record in.
     #[inline]
-    pub(super) fn apply(&mut self, record: &Record, _look: &dyn Look) {
+    pub(super) fn apply(&mut self, record: &Record, look: &dyn Look) {
+        self.seq += 1;
+        if self.starter == Some(record.thread) && !self.is_part_of_waking(record) {
+            self.starter = None;
+        }
         match record.event {
-            Entry::Runtime(event) => self.apply_event(record, event),
-            Entry::World(event) => self.apply_world(record.thread, event),
+            Entry::Runtime(event) => self.apply_event(record, event, look),
+            Entry::World(event) => self.apply_world(record, event),
         }
     }
 
-    fn apply_event(&mut self, record: &Record, event: Event) {
+    fn apply_event(&mut self, record: &Record, event: Event, look: &dyn Look) {
         match event {
-            Event::Go { g } => self.goroutine_mut(g).stage = Stage::Unstarted,
+            Event::Go { g } => self.stage(record, g, Stage::Unstarted),
             Event::Run { g } | Event::Abandon { g } => {
-                let it = self.goroutine_mut(g);
-                it.stage = Stage::Running(record.thread);
-                it.home = Some(record.thread);
-                self.end_parking(record.thread);
+                self.stage(record, g, Stage::Running(record.thread));
             }
-            Event::Yield { g } | Event::Ready { g } => {
-                self.goroutine_mut(g).stage = Stage::Runnable;
-            }
-            Event::Park { g, on } => {
-                self.goroutine_mut(g).stage = Stage::Parked(on);
-                if let Some(thread) = self.thread_mut(record.thread) {
-                    thread.parking = Some(g);
-                }
-            }
-            Event::Done { g } => self.goroutine_mut(g).stage = Stage::Ended,
-            Event::Worker { phase } => {
-                if let Some(thread) = self.thread_mut(record.thread) {
-                    thread.phase = Some(phase);
-                }
-            }
+            Event::Yield { g } | Event::Ready { g } => self.stage(record, g, Stage::Runnable),
+            Event::Park { g, on } => self.stage(record, g, Stage::Parked(on)),
+            Event::Done { g } => self.stage(record, g, Stage::Ended),
+            Event::Worker { phase } => self.at(record.thread, |it| it.phase = Some(phase)),
             Event::Open { fd, pd, life } => {
                 self.lives += 1;
-                let serial = self.lives;
+                let (serial, file) = (self.lives, look.file_of(fd));
                 let it = self.descriptor_mut(pd);
                 let slots = it.slots.map(|slot| Slot { state: slot.state, ..Slot::NEW });
-                *it = Descriptor { fd, life: Some(life), serial, is_closing: false, slots };
-                self.uses(record, fd, pd);
+                *it = Descriptor { fd, file, life: Some(life), serial, is_closing: false, slots };
             }
             Event::End { pd, .. } => self.descriptor_mut(pd).life = None,
-            Event::Use { fd, pd } => self.uses(record, fd, pd),
-            Event::Slot { pd, mode, from, to, .. } => self.apply_slot(record, pd, mode, from, to),
+            Event::Use { fd, pd } => {
+                let Descriptor { file, serial, .. } = *self.descriptor(pd);
+                self.uses(record, Some(Using { fd, file, pd, serial }));
+            }
+            Event::Leave { .. } => self.uses(record, None),
+            Event::Slot { pd, mode, to, .. } => self.apply_slot(record, pd, mode, to),
             Event::Deadline { pd, mode, at_ns, .. } => {
                 self.descriptor_mut(pd).slots[mode as usize].deadline_ns = at_ns;
             }
@@ -329,56 +432,93 @@ impl Facts {
                 self.descriptor_mut(pd).slots[mode as usize].deadline_ns = -1;
             }
             Event::Evict { pd, .. } => self.descriptor_mut(pd).is_closing = true,
+            Event::Arm { worker, timer, at_ns, what } => {
+                let (by, seq) = (record.thread, self.seq);
+                self.timers.push(Timer { worker, number: timer, at_ns, what, by, seq });
+            }
+            Event::Disarm { worker, timer } | Event::Fire { worker, timer } => {
+                self.timers.retain(|it| (it.worker, it.number) != (worker, timer));
+            }
+            Event::Workers { active } => self.active = active,
+            Event::World { is_stopped } => {
+                self.is_stopped = is_stopped;
+                self.starter = (!is_stopped).then_some(record.thread);
+            }
+            Event::Break { sent: true } => {
+                self.is_breaking = true;
+                self.breaker = Some(record.thread);
+            }
+            Event::Drained => self.is_breaking = false,
+            Event::Syscall { name: "write", fd, result: Ok(_) | Err(Errno::EAGAIN), .. }
+                if self.break_fd == Some(fd) && self.breaker == Some(record.thread) =>
+            {
+                self.breaker = None;
+            }
             _ => {}
         }
     }
 
-    fn apply_slot(&mut self, record: &Record, pd: u32, mode: Mode, _: SlotState, to: SlotState) {
-        let consumer = match to {
-            SlotState::Wait => Some(Actor::of(record)),
-            SlotState::Parked(_) => self.descriptor(pd).slot(mode).consumer,
-            SlotState::Nil | SlotState::Ready => None,
-        };
+    /// A goroutine goes on to another stage.
+    fn stage(&mut self, record: &Record, g: u64, stage: Stage) {
+        // A blocking call is begun by the thread that runs it, and is nobody else's work.
+        let begins = matches!(stage, Stage::Running(_)) || record.g.is_none();
+        let is_pools = begins && self.thread(record.thread).role == Role::Pool;
+        let it = self.goroutine_mut(g);
+        let before = std::mem::replace(&mut it.stage, stage);
+        match stage {
+            Stage::Running(thread) => it.home = Some(thread),
+            Stage::Unstarted if is_pools => it.home = Some(record.thread),
+            _ => {}
+        }
+        let it = *it;
+        self.unstarted += u32::from(stage == Stage::Unstarted && !is_pools);
+        self.unstarted -= u32::from(before == Stage::Unstarted && !is_pools);
+        let Some(home) = it.home else { return };
+        self.at(home, |thread| {
+            thread.runnable += u32::from(stage == Stage::Runnable);
+            thread.runnable -= u32::from(before == Stage::Runnable);
+            if let Stage::Running(_) = before {
+                thread.running = None;
+            }
+            if let Stage::Running(_) = stage {
+                thread.running = Some(g);
+            }
+        });
+    }
+
+    fn apply_slot(&mut self, record: &Record, pd: u32, mode: Mode, to: SlotState) {
         let slot = &mut self.descriptor_mut(pd).slots[mode as usize];
         slot.state = to;
-        slot.consumer = consumer;
-        if let SlotState::Parked(_) = to {
-            self.end_parking(record.thread);
-        }
+        slot.consumer = match to {
+            SlotState::Wait => Some(Actor::of(record)),
+            SlotState::Parked(_) => slot.consumer,
+            SlotState::Nil | SlotState::Ready => None,
+        };
     }
 
-    fn end_parking(&mut self, thread: ThreadId) {
-        if let Some(thread) = self.thread_mut(thread) {
-            thread.parking = None;
-        }
-    }
-
-    fn uses(&mut self, record: &Record, fd: RawFd, pd: u32) {
-        let using = Some(Using { fd, pd, life: self.descriptor(pd).serial });
+    fn uses(&mut self, record: &Record, using: Option<Using>) {
         match Actor::of(record) {
             Actor::Goroutine(g) => self.goroutine_mut(g).using = using,
-            Actor::Thread(thread) => {
-                if let Some(thread) = self.thread_mut(thread) {
-                    thread.using = using;
-                }
-            }
+            Actor::Thread(thread) => self.at(thread, |it| it.using = using),
         }
     }
 
-    fn apply_world(&mut self, thread: ThreadId, event: WorldEvent) {
+    fn apply_world(&mut self, record: &Record, event: WorldEvent) {
         match event {
-            WorldEvent::Block { on, until_ns } => {
-                if let Some(thread) = self.thread_mut(thread) {
-                    thread.blocked = Some((on, until_ns));
-                }
-            }
-            WorldEvent::Resume { .. } => {
-                if let Some(thread) = self.thread_mut(thread) {
-                    thread.blocked = None;
-                }
-            }
+            WorldEvent::Block { on, until_ns } => self.at(record.thread, |it| {
+                it.blocked = Some((on, until_ns));
+                it.blocked_ns = record.t_ns;
+            }),
+            WorldEvent::Resume { .. } => self.at(record.thread, |it| it.blocked = None),
             WorldEvent::Watch { fd, data: BREAK, .. } => self.break_fd = Some(fd),
             _ => {}
+        }
+    }
+
+    /// Changes what is known of a thread.
+    fn at(&mut self, thread: ThreadId, change: impl FnOnce(&mut Thread)) {
+        if let Some(thread) = self.threads.get_mut(usize::from(thread.0)) {
+            change(thread);
         }
     }
 }

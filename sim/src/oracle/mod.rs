@@ -6,8 +6,18 @@
 //!
 //! | # | oracle | what it holds the run to |
 //! |---|---|---|
-//! | 1 | [`readiness`] | every edge reaches its slot, and nothing else makes one ready |
-//! | 5 | [`wakeups`] | a park is ended once, by one wake-up |
+//! | 1 | [`readiness`] | each edge reaches its slot and its consumer, and nothing else makes a slot ready |
+//! | 2 | [`provenance`] | calls, bytes and events are of the file and the life that they are meant for |
+//! | 3 | [`deadlines`] | no timer fires early, and none later than its worker and the poller can help |
+//! | 4 | [`bytes`] | what is read from a stream is what was written to it, whole and in order |
+//! | 5 | [`wakeups`] | each park is ended by exactly one wake-up, and nothing runs that was not woken |
+//! | 6 | [`balance`] | goroutines, threads, files, lives and timers that were made are gone at the end |
+//! | 7 | [`idleness`] | polls, breaks and rounds of sysmon that bring nothing are few |
+//! | 8 | [`conservation`] | nothing is runnable beside a sleeping worker that may run it |
+//! | 9 | [`starvation`] | the network and timers of busy workers are looked after within 10 ms |
+//! | 10 | [`waiters`] | the poller's count is the number of those who are parked in I/O |
+//! | 11 | [`deadlock`] | somebody can go on, or the program has ended |
+//! | 12 | [`invariants`] | state words change as their tables say, by those who may change them |
 //!
 //! What several of them have to know (who runs where, in which state a slot is) is kept once, in
 //! [`facts`]. An oracle sees the facts as they were *before* the record that it looks at.
@@ -23,18 +33,30 @@
 //! Millions of runs are made under oracles. They match on the record's kind first, keep what they know in
 //! vectors by index, and form sentences only for a violation.
 
+pub mod balance;
+pub mod bytes;
+pub mod conservation;
+pub mod deadlines;
+pub mod deadlock;
 pub mod facts;
+pub mod idleness;
+pub mod invariants;
+pub mod provenance;
 pub mod readiness;
+pub mod starvation;
 #[cfg(test)]
 mod tests;
+pub mod waiters;
 pub mod wakeups;
 
 use std::fmt;
 
 use netpoll::platform::RawFd;
+use netpoll::runtime::GoroutineState;
 use netpoll_traces::{Record, ThreadId};
 
 use crate::explore::{Property, Violation};
+use crate::{OpenFd, Outcome};
 pub use facts::Facts;
 
 /// What an oracle is.
@@ -61,6 +83,8 @@ impl About {
 pub struct Complaint {
     /// The invariant: `S4`, `L10`.
     number: &'static str,
+    /// Another name for it than the oracle's.
+    property: Option<Property>,
     what: String,
     subject: Option<(u64, RawFd)>,
 }
@@ -69,7 +93,13 @@ impl Complaint {
     /// That `what` breaks the invariant with this number.
     #[must_use]
     pub fn new(number: &'static str, what: String) -> Box<Complaint> {
-        Box::new(Complaint { number, what, subject: None })
+        Box::new(Complaint { number, property: None, what, subject: None })
+    }
+
+    /// The same, under a name of its own.
+    #[must_use]
+    pub fn of(property: Property, number: &'static str, what: String) -> Box<Complaint> {
+        Box::new(Complaint { number, property: Some(property), what, subject: None })
     }
 
     /// The goroutine and the descriptor that it is about: a report shows what happened to them.
@@ -80,9 +110,11 @@ impl Complaint {
     }
 
     fn into_violation(self, about: &About) -> Violation {
-        let Complaint { number, what, subject } = self;
-        let sentence = format!("{number} {}: {what}", about.name());
-        Violation { property: about.property, sentence, subject }
+        let Complaint { number, property, what, subject } = self;
+        let property = property.unwrap_or(about.property);
+        let name = property.name().replace('-', " ");
+        let sentence = format!("{number} {name}: {what}").trim_start().to_string();
+        Violation { property, sentence, subject }
     }
 }
 
@@ -97,6 +129,57 @@ pub trait Look {
     fn file_of(&self, fd: RawFd) -> Option<u32>;
 }
 
+/// A time in which no thread can go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle {
+    /// The virtual time.
+    pub now_ns: u64,
+    /// When the next thread or the kernel gets up; `u64::MAX` for never.
+    pub next_ns: u64,
+}
+
+/// Bytes of a stream, at the moment at which the kernel takes them or gives them.
+#[derive(Clone, Copy, Debug)]
+pub enum Moved<'a> {
+    /// The first `count` of these were written, and will be read from file `to`.
+    Written {
+        /// The receiving file.
+        to: u32,
+        /// What the writer has.
+        parts: &'a [&'a [u8]],
+        /// How much of it the kernel took.
+        count: usize,
+    },
+    /// These were read.
+    Read {
+        /// The file.
+        from: u32,
+        /// What the reader got.
+        bytes: &'a [u8],
+        /// They stay in the stream.
+        is_peek: bool,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
+    /// In the engine's words.
+    pub outcome: &'a Outcome,
+    /// The goroutines that had not ended.
+    pub goroutines: &'a [GoroutineState],
+    /// The poller's count of waiters.
+    pub waiters: i32,
+    /// The descriptors that were open.
+    pub open_fds: &'a [OpenFd],
+    /// The files that were left when no number was and the wire was empty.
+    pub files_left: usize,
+    /// The threads that had not ended when the main thread had.
+    pub threads_abandoned: usize,
+    /// Whether the program may leave goroutines parked, and what they hold.
+    pub abandons: bool,
+}
+
 /// One thing that is watched in every run.
 pub trait Oracle: fmt::Debug {
     /// What it is.
@@ -108,12 +191,39 @@ pub trait Oracle: fmt::Debug {
     /// When it must not.
     fn observe(&mut self, record: &Record, facts: &Facts, look: &dyn Look) -> Verdict;
 
+    /// All threads are blocked, and the clock is about to jump.
+    ///
+    /// # Errors
+    /// When somebody should go on.
+    fn idle(&mut self, idle: &Idle, facts: &Facts, look: &dyn Look) -> Verdict {
+        let _ = (idle, facts, look);
+        Ok(())
+    }
+
+    /// Bytes enter or leave a stream.
+    ///
+    /// # Errors
+    /// When they are not the ones.
+    fn moved(&mut self, moved: &Moved<'_>) -> Verdict {
+        let _ = moved;
+        Ok(())
+    }
+
+    /// The run is over: the last word.
+    ///
+    /// # Errors
+    /// When it should not have ended so.
+    fn finish(&mut self, end: &End<'_>, facts: &Facts) -> Verdict {
+        let _ = (end, facts);
+        Ok(())
+    }
+
     /// How often there was something to check: an oracle that never checks watches over nothing.
     fn checks(&self) -> u64;
 }
 
 /// How many oracles there are.
-pub const COUNT: usize = 2;
+pub const COUNT: usize = 12;
 
 /// How often each oracle had something to check, in the order of their numbers.
 pub type Checks = [u64; COUNT];
@@ -143,14 +253,40 @@ macro_rules! oracles {
                 [$(self.$name.checks(),)*]
             }
 
+            /// All threads are blocked. False when somebody should go on: the run is over then.
+            pub fn idle(&mut self, idle: &Idle, look: &dyn Look) -> bool {
+                $(
+                    let verdict = self.$name.idle(idle, &self.facts, look);
+                    self.take(self.$name.about(), verdict);
+                )*
+                self.violations.is_empty()
+            }
+
+            /// Bytes enter or leave a stream. False when they are not the ones.
+            pub fn moved(&mut self, moved: &Moved<'_>) -> bool {
+                $(
+                    let verdict = self.$name.moved(moved);
+                    self.take(self.$name.about(), verdict);
+                )*
+                self.violations.is_empty()
+            }
+
+            /// The last word, unless one was spoken before. What the run violated, if anything.
+            pub fn finish(&mut self, end: &End<'_>) -> Option<Violation> {
+                if self.violations.is_empty() {
+                    $(
+                        let verdict = self.$name.finish(end, &self.facts);
+                        self.take(self.$name.about(), verdict);
+                    )*
+                }
+                self.violations.first().cloned()
+            }
+
             /// Shows one record to all. False when it must not be: the run is over then.
             pub fn observe(&mut self, record: &Record, look: &dyn Look) -> bool {
                 $(
                     let verdict = self.$name.observe(record, &self.facts, look);
-                    if let Err(complaint) = verdict {
-                        let about = self.$name.about();
-                        self.violations.push(complaint.into_violation(about));
-                    }
+                    self.take(self.$name.about(), verdict);
                 )*
                 self.facts.apply(record, look);
                 self.violations.is_empty()
@@ -161,10 +297,27 @@ macro_rules! oracles {
 
 oracles! {
     readiness: readiness::Readiness,
+    provenance: provenance::Provenance,
+    deadlines: deadlines::DeadlineOracle,
+    bytes: bytes::Bytes,
     wakeups: wakeups::Wakeups,
+    balance: balance::Balance,
+    idleness: idleness::Idleness,
+    conservation: conservation::Conservation,
+    starvation: starvation::Starvation,
+    waiters: waiters::Waiters,
+    deadlock: deadlock::Deadlock,
+    invariants: invariants::Invariants,
 }
 
 impl Oracles {
+    #[inline]
+    fn take(&mut self, about: &About, verdict: Verdict) {
+        if let Err(complaint) = verdict {
+            self.violations.push(complaint.into_violation(about));
+        }
+    }
+
     /// A thread was introduced; its id is the next one.
     pub fn add_thread(&mut self, name: &str) {
         self.facts.add_thread(name);

@@ -56,8 +56,8 @@ fn modes(events: u32) -> [bool; 2] {
 /// Whether a system call sees what an edge of this direction announced.
 fn looks(call: &str, mode: Mode) -> bool {
     let calls: &[&str] = match mode {
-        Mode::Read => &["read", "readv", "peek", "accept4", "recvfrom"],
-        Mode::Write => &["write", "writev", "sendto", "connect", "getsockopt"],
+        Mode::Read => &["read", "readv", "peek", "accept4", "recvfrom", "poll"],
+        Mode::Write => &["write", "writev", "sendto", "connect", "getsockopt", "poll"],
     };
     calls.contains(&call)
 }
@@ -76,6 +76,7 @@ fn waits_for(facts: &Facts, data: u64, events: u32) -> Option<u64> {
 struct Item {
     fd: RawFd,
     file: u32,
+    /// What is wanted; 0 once a single shot has been fired.
     wanted: u32,
     data: u64,
     /// Whether an event of it is queued.
@@ -167,7 +168,10 @@ impl Readiness {
                 }
             }
             WorldEvent::Edge { file, wakeup, .. } => {
-                let suits = |item: &Item| wakeup == 0 || wakeup & item.wanted != 0;
+                let suits = |item: &Item| match wakeup {
+                    0 => item.wanted != 0,
+                    _ => wakeup & item.wanted != 0,
+                };
                 self.queue(|item| item.file == file && suits(item));
             }
             WorldEvent::Spurious { fd, file } => {
@@ -219,7 +223,7 @@ impl Readiness {
             let bits = Bits(events);
             return Err(Complaint::new("S4", format!("the kernel reports fd{fd} {bits} unasked")));
         };
-        let stays = events != 0 && item.wanted & EDGE == 0;
+        let stays = events != 0 && item.wanted & (EDGE | ONESHOT) == 0;
         if !stays {
             item.is_queued = false;
             self.queued -= 1;
@@ -444,7 +448,7 @@ impl Readiness {
             return Ok(()); // the end of a life, or the beginning of the next (T8)
         }
         let by = Actor::of(record);
-        let uses = facts.using(by).is_some_and(|using| using.life == descriptor.serial);
+        let uses = facts.using(by).is_some_and(|using| using.serial == descriptor.serial);
         if uses {
             self.taken.retain(|taken| (taken.pd, taken.mode) != (pd, mode));
             self.taken.push(TakenEdge { by, pd, fd, mode, t_ns: record.t_ns });

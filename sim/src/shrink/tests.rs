@@ -101,6 +101,56 @@ fn a_failure_that_only_two_less_keep_is_left_out_two_at_a_time() {
     assert_eq!(last.deviations.len(), 4);
 }
 
+/// The first and the last are balanced, and the one between them is needed: no span takes the two away.
+#[test]
+fn two_choices_at_a_distance_that_only_go_together_go_together() {
+    let balanced = run(|choices| {
+        let it = answers(choices, 60);
+        it[30] > 0 && (it[10] > 0) == (it[50] > 0)
+    });
+    let mut list = vec![Choice { kind: KIND, n: 5, k: 0 }; 60];
+    for at in [10, 30, 50] {
+        list[at].k = 1;
+    }
+    let shrunk = shrink(list, &Budget::default(), balanced, |_| {}).expect("it fails");
+    assert_eq!(shrunk.after.deviations, 1);
+}
+
+/// From thread 0 to 1 and from there to 2, where 2 is all that matters.
+#[test]
+fn two_switches_of_thread_become_one_to_the_last() {
+    let program = run(|choices| {
+        let mut running = 0;
+        let mut ran_last = false;
+        for _ in 0..10 {
+            choices.set_asker(|| Asker::thread(ThreadId(running)));
+            let k = choices.thread(PointKind::Call, &[0, 1, 2], usize::from(running));
+            running = (running + k as u16) % 3;
+            ran_last |= running == 2;
+        }
+        ran_last
+    });
+    let list = [1, 0, 1].map(|k| Choice { kind: ChoiceKind::Thread, n: 3, k });
+    let shrunk = shrink(list.to_vec(), &Budget::default(), program, |_| {}).expect("it fails");
+    assert_eq!(shrunk.choices, [Choice { kind: ChoiceKind::Thread, n: 3, k: 2 }]);
+}
+
+#[test]
+fn a_run_that_fails_and_is_larger_is_not_taken() {
+    let first = run(|choices| answers(choices, 5).len() == 5);
+    let list = vec![Choice { kind: KIND, n: 5, k: 1 }; 2];
+    // Whatever has less in it than the first run becomes a larger one.
+    let grows = |source| {
+        let chosen = first(source)?;
+        match Size::of(&chosen.choices).deviations {
+            0 | 1 => first(Source::Replay(vec![Choice { kind: KIND, n: 5, k: 2 }; 5])),
+            _ => Some(chosen),
+        }
+    };
+    let shrunk = shrink(list.clone(), &Budget::default(), grows, |_| {}).expect("it fails");
+    assert_eq!((shrunk.choices, shrunk.end), (list, End::Smallest));
+}
+
 /// Between the first run and the smallest there is only what does not fail.
 #[test]
 fn a_failure_that_comes_and_goes_gets_no_larger() {

@@ -3,8 +3,12 @@
 //! Most tests are whole runs of the production runtime on a [`twisted`] platform, which is wrong in one way;
 //! the others feed an oracle a hand-written stream of records.
 
+mod broken_kernels;
+mod broken_runtimes;
+mod ends;
 mod readiness;
 mod stream;
+mod streams;
 mod twisted;
 mod wakeups;
 

@@ -4,12 +4,13 @@ use netpoll::platform::RawFd;
 use netpoll_traces::{Entry, Keep, Recorder, ThreadId};
 
 use crate::explore::Violation;
-use crate::oracle::{Look, Oracles};
+use crate::oracle::{End, Look, Oracles};
 
 /// Threads of a stream, by id.
 pub(super) const MAIN: ThreadId = ThreadId(0);
 pub(super) const W0: ThreadId = ThreadId(1);
 pub(super) const W1: ThreadId = ThreadId(2);
+pub(super) const SYSMON: ThreadId = ThreadId(3);
 
 /// What oracles may look at in a stream.
 #[derive(Default)]
@@ -42,11 +43,33 @@ impl Stream {
     /// A stream of a runtime with two workers.
     pub(super) fn new() -> Stream {
         let (mut oracles, mut recorder) = (Oracles::default(), Recorder::new(Keep::Last(0)));
-        for name in ["main", "netpoll-w0", "netpoll-w1"] {
+        for name in ["main", "netpoll-w0", "netpoll-w1", "netpoll-sysmon"] {
             oracles.add_thread(name);
             recorder.add_thread(name);
         }
         Stream { oracles, recorder, now_ns: 1_000_000, scene: Scene::default() }
+    }
+
+    /// The time of the last record.
+    pub(super) fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// Time passes.
+    pub(super) fn passes(&mut self, ns: u64) -> &mut Stream {
+        self.now_ns += ns;
+        self
+    }
+
+    /// The end of the stream.
+    pub(super) fn ends(&mut self, end: &End<'_>) -> Option<Violation> {
+        self.oracles.finish(end)
+    }
+
+    /// The next record, and what one oracle has against it.
+    pub(super) fn shows(&mut self, thread: ThreadId, event: impl Into<Entry>) -> Option<Violation> {
+        self.show(thread, event.into());
+        self.oracles.violations().first().cloned()
     }
 
     /// The next record, which nobody minds.

@@ -39,9 +39,20 @@ pub(super) trait Twist: Sync {
         write.after
     }
 
+    /// What is added instead of `value`.
+    fn add(&self, file: &'static str, value: u64) -> u64 {
+        let _ = file;
+        value
+    }
+
     /// Whether a wake-up of a parker is delivered.
     fn unpark(&self) -> bool {
         true
+    }
+
+    /// How long a park takes that should take `timeout_ns`.
+    fn park_timeout(&self, timeout_ns: u64) -> u64 {
+        timeout_ns
     }
 
     fn epoll_wait(
@@ -137,7 +148,7 @@ impl Park for TwistedParker {
     }
 
     fn park_timeout(&self, timeout_ns: u64) {
-        self.0.park_timeout(timeout_ns);
+        self.0.park_timeout(twist(|twist| twist.park_timeout(timeout_ns)));
     }
 
     fn unpark(&self) {
@@ -194,7 +205,10 @@ macro_rules! atomic {
                 let new = self.written(true, current, new);
                 self.0.compare_exchange(current, new, success, failure)
             }
+            #[track_caller]
             fn fetch_add(&self, value: $integer, order: Ordering) -> $integer {
+                let file = file();
+                let value = twist(|twist| twist.add(file, value as u64)) as $integer;
                 self.0.fetch_add(value, order)
             }
             fn fetch_sub(&self, value: $integer, order: Ordering) -> $integer {

@@ -35,6 +35,7 @@ fn parked() -> Stream {
         .is_fine(MAIN, Event::Go { g: 7 })
         .is_fine(W0, Event::Run { g: 7 })
         .is_fine(W0, Event::Open { fd, pd, life: 1 })
+        .is_fine(W0, Event::Use { fd, pd })
         .is_fine(W0, slot(SlotState::Nil, SlotState::Wait))
         .is_fine(W0, Event::Park { g: 7, on: WaitReason::Io(fd, mode) })
         .is_fine(W0, slot(SlotState::Wait, SlotState::Parked(0)))

@@ -132,11 +132,15 @@ fn sleeps(facts: &Facts, look: &dyn Look, id: ThreadId) -> bool {
     is_asleep && look.is_blocked(id)
 }
 
+/// A goroutine that is runnable and that only this thread may run.
+fn runnable_at(facts: &Facts, thread: ThreadId) -> u64 {
+    let is_it = |it: &Goroutine| it.stage == Stage::Runnable && it.home == Some(thread);
+    facts.goroutines().find(|(_, it)| is_it(it)).map_or(0, |(g, _)| g)
+}
+
 /// A thread sleeps although a goroutine is runnable that only it may run.
 fn beside(facts: &Facts, thread: ThreadId) -> Box<Complaint> {
-    let is_it = |it: &Goroutine| it.stage == Stage::Runnable && it.home == Some(thread);
-    let g = facts.goroutines().find(|(_, it)| is_it(it)).map_or(0, |(g, _)| g);
-    let name = &facts.thread(thread).name;
+    let (g, name) = (runnable_at(facts, thread), &facts.thread(thread).name);
     Complaint::new("L10", format!("g{g} is runnable, and {name}, which alone may run it, sleeps"))
 }
 
@@ -260,7 +264,12 @@ impl Conservation {
         let open = self.deeds.iter().filter(|(_, deed)| is_submitted(deed)).count();
         let relying = self.relying.iter().filter(|deed| is_submitted(deed)).count();
         if thread.runnable as usize > open + relying && !self.is_being_woken(id) {
-            return Err(beside(facts, id));
+            if !matches!(on, BlockedOn::Poll(_)) || facts.breaker.is_none() {
+                return Err(beside(facts, id));
+            }
+            // Who made it runnable found a break in flight, which ends this poll at once.
+            let g = runnable_at(facts, id);
+            self.relying.push(Deed::Submit { g });
         }
         self.unstarted(facts, look, facts.unstarted, Some(id))
     }

@@ -44,7 +44,7 @@ struct Circles {
     polls: u32,
     breaks: u32,
     blocked_ns: u64,
-    /// Whether its last block ended by its time.
+    /// Whether its last block was in the kernel's poll and ended by its time.
     timed_out: bool,
 }
 
@@ -78,8 +78,9 @@ impl Oracle for Idleness {
         match record.event {
             Entry::World(WorldEvent::Block { on, .. }) => self.blocks(record, facts, on),
             Entry::World(WorldEvent::Resume { timed_out }) => {
+                let on = facts.thread(record.thread).blocked.map(|(on, _)| on);
                 let circles = self.of(record.thread);
-                circles.timed_out = timed_out;
+                circles.timed_out = timed_out && matches!(on, Some(BlockedOn::Poll(_)));
                 if record.t_ns > circles.blocked_ns + 1_000 {
                     (circles.polls, circles.breaks) = (0, 0);
                 }

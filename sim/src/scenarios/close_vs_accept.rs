@@ -10,7 +10,7 @@ use netpoll::net::{TcpListener, is_closed};
 use netpoll::time::sleep;
 
 use super::Scenario;
-use super::common::{accept, address, is_reset, join, listen, try_connect};
+use super::common::{accept, address, is_failed_attempt, is_reset, join, listen, try_connect};
 
 /// Clients in a round.
 const CLIENTS: u8 = 5;
@@ -76,8 +76,7 @@ fn ask(addr: SocketAddr, number: u8) -> Option<u8> {
         Ok(stream) => stream,
         Err(error) => {
             // Refused for being late, or reset in the queue before the connection was complete.
-            let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
-            assert!(refused || is_reset(&error), "connect: {error}");
+            assert!(is_failed_attempt(&error) || is_reset(&error), "connect: {error}");
             return None;
         }
     };

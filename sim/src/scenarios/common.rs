@@ -5,8 +5,9 @@
 //!
 //! | helper | tolerates |
 //! |---|---|
-//! | [`listen`], [`connect`], [`accept`], [`try_connect`], [`pair`] | a shortage of descriptors or memory: tries again |
-//! | [`is_reset`], [`is_shortage`] | nothing: they say what may be the reason of an error |
+//! | [`listen`], [`connect`], [`accept`], [`try_connect`], [`pair`] | a shortage of descriptors, memory or room in the poller: tries again |
+//! | [`connect`], [`pair`] | an attempt that the network or the listener's machine failed: tries again |
+//! | [`is_reset`], [`is_shortage`], [`is_failed_attempt`] | nothing: they say what may be the reason of an error |
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -34,7 +35,12 @@ pub(super) fn address(listener: &TcpListener) -> SocketAddr {
 
 /// A connection to a listener that is there.
 pub(super) fn connect(addr: SocketAddr) -> TcpStream {
-    try_connect(addr).expect("somebody listens")
+    loop {
+        match try_connect(addr) {
+            Err(error) if is_failed_attempt(&error) => time::sleep(SHORTAGE),
+            result => return result.expect("somebody listens"),
+        }
+    }
 }
 
 /// A connection, if somebody listens.
@@ -152,10 +158,20 @@ fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Whether descriptors or memory were short.
+/// Whether descriptors, memory or room in the poller were short.
 pub(super) fn is_shortage(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+    matches!(
+        errno,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::ENOSPC)
+    )
+}
+
+/// Whether an attempt to connect may have failed although somebody listens: a busy network or a busy
+/// listener does that. The kernel's `ETIMEDOUT` is not the runtime's, which has no number.
+pub(super) fn is_failed_attempt(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno);
+    matches!(errno, Some(Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ETIMEDOUT))
 }
 
 /// Brings goroutines on different workers to the same moment, as near as can be.

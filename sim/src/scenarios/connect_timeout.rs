@@ -10,7 +10,7 @@ use netpoll::net::{TcpListener, TcpStream, is_closed};
 use netpoll::time::{Instant, sleep};
 
 use super::Scenario;
-use super::common::{accept, address, is_reset, is_shortage, join, listen};
+use super::common::{accept, address, is_failed_attempt, is_reset, is_shortage, join, listen};
 
 /// How long the connections of a client may take, in microseconds: in the simulated network a handshake
 /// takes from 15 on.
@@ -76,7 +76,7 @@ fn ask(addr: SocketAddr, number: u8, timeout_us: u64) -> bool {
     let start = Instant::now();
     let mut stream = match TcpStream::connect_timeout(&addr, timeout) {
         Ok(stream) => stream,
-        Err(error) if is_shortage(&error) => return false,
+        Err(error) if is_shortage(&error) || is_failed_attempt(&error) => return false,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
             let took = start.elapsed();

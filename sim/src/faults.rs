@@ -34,8 +34,8 @@ pub enum FaultKind {
     SpuriousEvent,
     /// `epoll_wait` reports a socket ready that is not: select(2), under "Bugs".
     FalseEvent,
-    /// `accept4` returns `ECONNABORTED` for a connection whose client has given it up, which is gone
-    /// then.
+    /// `accept4` returns `ECONNABORTED` for a connection that was reset before it was accepted, which is
+    /// gone then. (Linux hands out the dead connection; accept(2) allows this.)
     ConnAborted,
     /// `write` takes fewer bytes than there is room for.
     ShortWrite,
@@ -129,6 +129,38 @@ impl FaultKind {
     }
 }
 
+impl FaultKind {
+    /// Whether a program over netpoll gets to see it as an error of a call. `EINTR` and `ECONNABORTED` it does
+    /// not: the runtime tries again.
+    #[must_use]
+    pub const fn is_error(self) -> bool {
+        match self {
+            FaultKind::PollEintr
+            | FaultKind::IoEintr
+            | FaultKind::SpuriousWake
+            | FaultKind::SpuriousEvent
+            | FaultKind::FalseEvent
+            | FaultKind::ConnAborted
+            | FaultKind::ShortWrite
+            | FaultKind::DatagramLost
+            | FaultKind::DatagramDuplicated
+            | FaultKind::DatagramReordered
+            | FaultKind::LostUnpark => false,
+            FaultKind::NoDescriptor
+            | FaultKind::NoFile
+            | FaultKind::NoBuffers
+            | FaultKind::NoMemory
+            | FaultKind::NoWatch
+            | FaultKind::ConnRefused
+            | FaultKind::ConnUnreachable
+            | FaultKind::ConnTimeout
+            | FaultKind::NoStreamWatch
+            | FaultKind::StreamReset
+            | FaultKind::StreamTimeout => true,
+        }
+    }
+}
+
 /// How often each fault strikes, per mille of the occasions on which it could.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
@@ -186,6 +218,14 @@ impl Faults {
         assert!(per_mille <= 1000, "a rate of {per_mille} per mille");
         self.per_mille[kind as usize] = per_mille;
         self
+    }
+
+    /// The same without those that a program over netpoll gets to see as errors of calls, for programs that
+    /// do not try again.
+    #[must_use]
+    pub fn without_errors(self) -> Faults {
+        let kinds = FaultKind::ALL.into_iter().filter(|kind| kind.is_error());
+        kinds.fold(self, |faults, kind| faults.with(kind, 0))
     }
 
     /// The rate of one kind.

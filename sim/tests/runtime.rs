@@ -6,7 +6,7 @@ use std::time::Duration;
 use netpoll::net::{TcpListener, TcpStream};
 use netpoll::platform::Park as _;
 use netpoll_sim::platform::SimParker;
-use netpoll_sim::{FaultKind, Faults, Granularity, Outcome, Sim, SimConfig, run};
+use netpoll_sim::{Faults, Granularity, Outcome, Sim, SimConfig, run};
 
 /// Runs `program` as the first goroutine of a runtime, once per seed and setting.
 fn check(seeds: u64, program: fn()) {
@@ -15,7 +15,7 @@ fn check(seeds: u64, program: fn()) {
             for seed in 0..seeds {
                 let mut config = SimConfig::seed(seed);
                 config.granularity = granularity;
-                config.faults = faults.with(FaultKind::NoDescriptor, 0);
+                config.faults = faults.without_errors();
                 let report = run(config, move |kernel| {
                     let runtime = netpoll::Builder::new().build_on::<Sim>(kernel).unwrap();
                     runtime.run(program).unwrap();

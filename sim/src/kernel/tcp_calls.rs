@@ -149,23 +149,13 @@ impl Machine {
         if env.strikes(FaultKind::StreamReset) {
             self.reset_both(env, child);
         }
-        let is_given_up = self.is_given_up(child);
+        let is_aborted = self.tcp_open(child).state == State::Closed;
         self.tcp_open(id).backlog.queue.pop_front();
-        if is_given_up && env.strikes(FaultKind::ConnAborted) {
+        if is_aborted && env.strikes(FaultKind::ConnAborted) {
             self.abandon(env, child);
             return Err(Errno::ECONNABORTED);
         }
         Ok(child)
-    }
-
-    /// Whether the client of a connection that nobody has accepted has gone meanwhile.
-    fn is_given_up(&mut self, child: FileId) -> bool {
-        let tcp = self.tcp_open(child);
-        if tcp.state == State::Closed {
-            return true;
-        }
-        let (done, peer) = (tcp.done, tcp.peer);
-        done && peer.and_then(|peer| self.tcp(peer)).is_none_or(|client| client.orphan)
     }
 
     pub(super) fn tcp_connect(

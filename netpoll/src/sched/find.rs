@@ -159,13 +159,14 @@ impl<P: Platform> Loop<'_, P> {
         let share =
             (length / shared.active_workers() + 1).min(most).min(length).min(P::RUN_QUEUE / 2);
         let first = sched.global.pop_front()?;
-        let rest: Vec<u32> = (1..share).filter_map(|_| sched.global.pop_front()).collect();
+        for g in sched.global.drain(..share as usize - 1) {
+            // Under the lock: nobody is told, so whoever goes to sleep must find it in one of the two places,
+            // and looks at the first under the lock and at the second after it (L10).
+            let overflow = self.worker.runq.push(g);
+            assert!(overflow.is_empty(), "a worker takes {share} goroutines and has some already");
+        }
         shared.global_length.store(sched.global.len() as u32, Relaxed);
         drop(sched);
-        for g in rest {
-            let overflow = self.worker.runq.push(g);
-            shared.push_global(overflow);
-        }
         Some(first)
     }
 

@@ -336,7 +336,8 @@ impl DeadlineOracle {
         };
         let stop = self.stops.get(usize::from(record.thread.0)).copied().unwrap_or_default();
         let is_overdue = |timer: &&Timer| {
-            timer.worker == worker && timer.at_ns <= stop.t_ns && timer.seq < stop.seq
+            let is_seen = timer.is_seen(record.thread, stop.seq);
+            timer.worker == worker && timer.at_ns <= stop.t_ns && is_seen
         };
         // A goroutine whose park was abandoned goes on at once.
         if matches!(facts.goroutine(g).stage, Stage::Running(_)) {

@@ -123,6 +123,16 @@ pub struct Timer {
     pub by: ThreadId,
     /// By which record.
     pub seq: u64,
+    /// The record with which he went on since, after which everybody can see it; `u64::MAX` for none.
+    pub settled_seq: u64,
+}
+
+impl Timer {
+    /// Whether a thread that looked after the first `seq` records has seen it.
+    #[must_use]
+    pub fn is_seen(&self, thread: ThreadId, seq: u64) -> bool {
+        self.settled_seq <= seq || (self.by == thread && self.seq <= seq)
+    }
 }
 
 /// Who acts: a goroutine, or a thread that runs none.
@@ -219,6 +229,8 @@ pub struct Facts {
     descriptors: Vec<Descriptor>,
     lives: u64,
     timers: Vec<Timer>,
+    /// How many of them are not settled.
+    unsettled: usize,
     /// How many records there were.
     pub seq: u64,
     /// The channel of breaks.
@@ -395,6 +407,12 @@ impl Facts {
         if self.starter == Some(record.thread) && !self.is_part_of_waking(record) {
             self.starter = None;
         }
+        if self.unsettled > 0 && !self.is_part_of_waking(record) {
+            for timer in self.timers.iter_mut().filter(|it| it.by == record.thread) {
+                self.unsettled -= usize::from(timer.settled_seq == u64::MAX);
+                timer.settled_seq = timer.settled_seq.min(self.seq);
+            }
+        }
         match record.event {
             Entry::Runtime(event) => self.apply_event(record, event, look),
             Entry::World(event) => self.apply_world(record, event),
@@ -434,10 +452,13 @@ impl Facts {
             Event::Evict { pd, .. } => self.descriptor_mut(pd).is_closing = true,
             Event::Arm { worker, timer, at_ns, what } => {
                 let (by, seq) = (record.thread, self.seq);
-                self.timers.push(Timer { worker, number: timer, at_ns, what, by, seq });
+                let (number, settled_seq) = (timer, u64::MAX);
+                self.timers.push(Timer { worker, number, at_ns, what, by, seq, settled_seq });
+                self.unsettled += 1;
             }
             Event::Disarm { worker, timer } | Event::Fire { worker, timer } => {
                 self.timers.retain(|it| (it.worker, it.number) != (worker, timer));
+                self.unsettled = self.timers.iter().filter(|it| it.settled_seq == u64::MAX).count();
             }
             Event::Workers { active } => self.active = active,
             Event::World { is_stopped } => {

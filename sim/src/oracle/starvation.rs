@@ -146,7 +146,8 @@ impl Starvation {
             return Err(Complaint::new("L6", what));
         }
         let neglected_ns = began_ns.saturating_sub(NEGLECT_NS);
-        let is_neglected = |it: &&super::facts::Timer| it.at_ns < neglected_ns && it.seq < seq;
+        let is_neglected =
+            |it: &&super::facts::Timer| it.at_ns < neglected_ns && it.is_seen(record.thread, seq);
         if let Some(timer) = facts.timers().iter().find(is_neglected) {
             let (worker, number, at, what) =
                 (timer.worker, timer.number, Micros(timer.at_ns), timer.what);

@@ -2,7 +2,6 @@
 //!
 //! | pass | tries to |
 //! |---|---|
-//! | `end` | leave out everything from some deviation on |
 //! | `groups` | leave out all deviations of one kind, or of one asker |
 //! | `spans` | leave out half of them, a quarter, … each one, later ones first |
 //! | `values` | lower what was chosen |
@@ -11,7 +10,8 @@
 //! | `cut` | leave out a dull stretch before a deviation |
 //!
 //! They are made one after the other until none finds anything: after each success what stood in the way
-//! of another may be gone. Later deviations go first, because less depends on them.
+//! of another may be gone. Later deviations go first, because less depends on them: the first spans cut the
+//! tail off. A pass that halves its way to the shortest beginning was tried and found nothing more.
 //!
 //! `slide` is what brings a list of dozens down to a few. An asker without one deviation often does a
 //! little more or less than with it, once: it does not find the flag set, or has to try again. From there
@@ -41,7 +41,8 @@ where
     pub(super) fn run(&mut self) -> Result<(), Stop> {
         loop {
             let before = self.size;
-            self.end()?;
+            // With nothing at all it begins, since then all else can be spared.
+            self.tries_with(Vec::clear)?;
             self.groups()?;
             self.spans()?;
             self.values()?;
@@ -63,21 +64,6 @@ where
         let mut deviations = self.best.deviations.clone();
         change(&mut deviations);
         self.tries(Source::Deviations(deviations))
-    }
-
-    /// Halves its way to the shortest beginning that is enough, as if every longer one were. With
-    /// nothing at all it begins, since then all else can be spared.
-    fn end(&mut self) -> Result<(), Stop> {
-        self.tries_with(Vec::clear)?;
-        let (mut too_short, mut enough) = (0, self.count());
-        while too_short + 1 < enough {
-            let middle = too_short.midpoint(enough);
-            match self.tries_with(|all| all.truncate(middle))? {
-                true => enough = middle.min(self.count()),
-                false => too_short = middle,
-            }
-        }
-        Ok(())
     }
 
     fn groups(&mut self) -> Result<(), Stop> {

@@ -7,10 +7,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
 use super::*;
-use crate::ChoiceKind;
 use crate::choice::{Choices, below};
 use crate::deviation::Asker;
 use crate::strategy::PointKind;
+use crate::{ChoiceKind, FaultKind};
 
 const KIND: ChoiceKind = ChoiceKind::EventOrder;
 
@@ -80,7 +80,16 @@ fn one_choice_of_a_thousand_remains_and_is_as_low_as_it_can_be() {
 
 #[test]
 fn a_failure_without_need_becomes_the_dullest_run() {
-    assert_eq!(left(&smallest(|choices| answers(choices, 50).len() == 50)), []);
+    let always = run(|choices| {
+        choices.chance(ChoiceKind::Fault(FaultKind::IoEintr), 500);
+        answers(choices, 50).len() == 50
+    });
+    let mut first = vec![Choice { kind: KIND, n: 5, k: 3 }; 51];
+    first[0] = Choice { kind: ChoiceKind::Fault(FaultKind::IoEintr), n: 2, k: 1 };
+    let shrunk = shrink(first, &Budget::default(), &always, |_| {}).expect("it fails");
+    assert_eq!(shrunk.before, Size { deviations: 51, len: 51, sum: 151 });
+    assert_eq!(shrunk.after, Size::default());
+    assert_eq!(shrunk.attempts, 4, "nothing at all is what is tried first");
 }
 
 #[test]
@@ -114,6 +123,24 @@ fn two_choices_at_a_distance_that_only_go_together_go_together() {
     }
     let shrunk = shrink(list, &Budget::default(), balanced, |_| {}).expect("it fails");
     assert_eq!(shrunk.after.deviations, 1);
+}
+
+/// Of what the second asker chose, all must go at once, and between any two of it is what is needed.
+#[test]
+fn what_one_asker_chose_goes_at_once() {
+    let program = run(|choices| {
+        let mut set = [0, 0];
+        for turn in 0..16 {
+            choices.set_asker(|| Asker::Goroutine(turn % 2));
+            set[turn as usize % 2] += choices.choose(KIND, 2);
+        }
+        // Room to slide, so that none is pushed over the end.
+        set[1] += (0..100).map(|_| choices.choose(KIND, 2)).sum::<u32>();
+        set[0] == 8 && [0, 8].contains(&set[1])
+    });
+    let list = vec![Choice { kind: KIND, n: 2, k: 1 }; 16];
+    let shrunk = shrink(list, &Budget::default(), program, |_| {}).expect("it fails");
+    assert_eq!(shrunk.after, Size { deviations: 8, len: 15, sum: 8 });
 }
 
 /// From thread 0 to 1 and from there to 2, where 2 is all that matters.

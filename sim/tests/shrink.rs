@@ -142,8 +142,11 @@ fn of_many_faults_the_one_that_is_needed_remains_as_early_as_it_can_be() {
     let kinds = struck.report.faults_struck.iter().count();
     assert!(kinds > 1, "other faults struck as well");
     let smaller = found.shrunk(&PATIENT);
-    let needs = ["no-descriptor in `socket() = EMFILE` of g1".to_string()];
-    assert_eq!(smaller.needs.as_deref(), Some(&needs[..]), "{smaller}");
+    // Beside the fault, that the world has not healed before it.
+    let (phase, faults): (Vec<_>, Vec<_>) =
+        smaller.needs.iter().flatten().partition(|it| it.starts_with("heal-after"));
+    assert_eq!(faults, ["no-descriptor in `socket() = EMFILE` of g1"], "{smaller}");
+    assert!(phase.len() <= 1, "{smaller}");
     let calls = |events: &[String]| events.iter().filter(|it| it.contains("socket()")).count();
     assert_eq!(calls(&smaller.events), 1, "the first socket is the one: {smaller}");
 }

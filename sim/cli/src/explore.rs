@@ -48,13 +48,13 @@ pub(crate) fn explore(args: &ExploreArgs, output: &mut Output) -> Result<Verdict
             plan.time = Some(left / (planned - index) as u32);
         }
         let mut summary = run(&mut crew, plan, &interrupted)?;
-        if let Some(found) = &mut summary.found {
-            if let Err(error) = found.save(&save) {
-                let dir = save.display();
-                let text = format!("warning: the failure cannot be saved in {dir}: {error}\n");
-                // The report is still to come, on standard output.
-                let _unwritten = to_stderr(&text);
-            }
+        if let Some(found) = &mut summary.found
+            && let Err(error) = found.save(&save)
+        {
+            let dir = save.display();
+            let text = format!("warning: the failure cannot be saved in {dir}: {error}\n");
+            // The report is still to come, on standard output.
+            let _unwritten = to_stderr(&text);
         }
         if !args.json {
             output.print(&table.row(&summary));

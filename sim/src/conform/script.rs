@@ -304,7 +304,7 @@ impl<'k> World<'k> {
         let number = usize::from(number);
         let is_open = |&index: &usize| self.table[index].fd.is_some();
         let open: Vec<usize> = (0..self.table.len()).filter(is_open).collect();
-        if open.is_empty() || number % 16 == 0 {
+        if open.is_empty() || number.is_multiple_of(16) {
             return number / 16 % self.table.len();
         }
         open[number % open.len()]
@@ -455,7 +455,7 @@ impl<'k> World<'k> {
         self.names += 1;
         let (process, case, name) = (std::process::id(), self.case, self.names);
         let name = format!("netpoll-conform-{process}-{case}-{name}");
-        if self.names % 2 == 0 {
+        if self.names.is_multiple_of(2) {
             let path = std::env::temp_dir().join(name);
             UnixAddr::from_pathname(path).expect("folders for files have short names")
         } else {

@@ -12,7 +12,7 @@
 //! | `wire.rs` | what the two say to each other, a line at a time |
 //! | `worker.rs` | the process that runs seeds |
 //! | `member.rs` | such a process, seen from here |
-//! | `mod.rs` | handing seeds out: [`explore`] |
+//! | `mod.rs` | handing seeds out: [`Crew::explore`] |
 //! | `autopsy.rs` | a run that cannot report on itself |
 //!
 //! Seeds are handed out in ascending order and none after the first that failed, so the smallest failing seed

@@ -249,7 +249,7 @@ macro_rules! atomic {
             fn swap(&self, value: $value, order: Ordering) -> $value {
                 let [order] = orderings_here(Location::caller(), [order]);
                 let before = self.inner.swap(value, order);
-                self.wrote(value as u64);
+                self.exchanged(before as u64, value as u64);
                 before
             }
             #[track_caller]
@@ -263,7 +263,7 @@ macro_rules! atomic {
                 let [success, failure] = orderings_here(Location::caller(), [success, failure]);
                 let result = self.inner.compare_exchange(current, new, success, failure);
                 match result {
-                    Ok(_) => self.wrote(new as u64),
+                    Ok(_) => self.exchanged(current as u64, new as u64),
                     Err(found) => self.was_refused(found as u64),
                 }
                 result
@@ -272,14 +272,14 @@ macro_rules! atomic {
             fn fetch_add(&self, value: $value, order: Ordering) -> $value {
                 let [order] = orderings_here(Location::caller(), [order]);
                 let before = self.inner.fetch_add(value, order);
-                self.wrote(before.wrapping_add(value) as u64);
+                self.exchanged(before as u64, before.wrapping_add(value) as u64);
                 before
             }
             #[track_caller]
             fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
                 let [order] = orderings_here(Location::caller(), [order]);
                 let before = self.inner.fetch_sub(value, order);
-                self.wrote(before.wrapping_sub(value) as u64);
+                self.exchanged(before as u64, before.wrapping_sub(value) as u64);
                 before
             }
         }
@@ -295,6 +295,16 @@ impl<A> ProbeAtomic<A> {
     fn was_refused(&self, found: u64) {
         if let Some(machine) = self.machine {
             coverage::record_refusal(machine, found);
+        }
+    }
+
+    /// A read-modify-write says itself what it replaced. Under loom another thread may have written
+    /// since, before this one returned (`loom_atomic.rs`), so `last` would not do.
+    #[inline]
+    fn exchanged(&self, before: u64, value: u64) {
+        self.last.store(value, Relaxed);
+        if let Some(machine) = self.machine {
+            coverage::record(machine, before, value);
         }
     }
 

@@ -61,8 +61,11 @@ impl Machine {
                 return;
             }
             let (in_flight, waiting) = (tcp.in_flight, tcp.out.len() - tcp.in_flight);
+            let has_more = waiting > 0 || tcp.fin == Fin::Queued;
             let window = match self.peer(from) {
                 Some((_, peer)) => peer.window(in_flight),
+                // The other end has given up and is gone: it would answer whatever comes with a reset.
+                None if has_more => return self.answer_with_reset(env, from),
                 None => return,
             };
             let sendable = waiting.min(window);
@@ -444,10 +447,20 @@ impl Machine {
         }
     }
 
-    /// An end has waited long enough for an answer.
+    /// An end has waited long enough for an answer. A peer that nobody holds any more, and that only waits
+    /// for this end's FIN, is forgotten with it; Linux does so after `tcp_fin_timeout`.
     pub(super) fn give_up(&mut self, env: &dyn Env, to: FileId) {
-        if self.tcp(to).is_some_and(|tcp| tcp.state == State::Synchronised) {
-            self.fail(env, to, Errno::ETIMEDOUT);
+        let Some(tcp) = self.tcp(to).filter(|tcp| tcp.state == State::Synchronised) else {
+            return;
+        };
+        let peer = tcp.peer;
+        self.fail(env, to, Errno::ETIMEDOUT);
+        let is_forgotten = |tcp: &mut Tcp| tcp.orphan && tcp.state == State::Synchronised;
+        if let Some(peer) = peer
+            && self.tcp(peer).is_some_and(is_forgotten)
+        {
+            self.end_connection(peer);
+            self.free_if_over(peer);
         }
     }
 

@@ -2,17 +2,19 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use netpoll::go;
-use netpoll::net::{Shutdown, TcpStream};
+use netpoll::net::{Shutdown, TcpListener, TcpStream, is_closed};
 use netpoll::time::sleep;
 
 use super::Scenario;
 use super::common::{accept, address, check_pattern, connect, join, listen, pattern};
 
-/// Connections.
-const CLIENTS: u8 = 6;
+/// Clients that wait until they have been heard, and that do not.
+const CLIENTS: u8 = 4;
+const QUITTERS: u8 = 3;
 /// Bytes that each sends.
 const LEN: usize = 500;
 
@@ -25,28 +27,60 @@ pub(super) fn scenario() -> Scenario {
 }
 
 fn body() {
-    let listener = listen();
+    let listener = Arc::new(listen());
     let addr = address(&listener);
     let clients: Vec<_> = (0..CLIENTS).map(|number| go(move || tell(addr, number))).collect();
+    let quitters: Vec<_> = (0..QUITTERS).map(|i| go(move || quit(addr, CLIENTS + i))).collect();
     // Some have ended by now, the others come while connections are registered.
     sleep(Duration::from_micros(120));
-    let readers: Vec<_> = (0..CLIENTS)
-        .map(|_| accept(&listener).expect("nobody closes the listener"))
-        .map(|stream| go(move || hear(stream)))
-        .collect();
-    let mut heard: Vec<u8> = readers.into_iter().map(join).collect();
-    heard.sort_unstable();
-    assert!(heard.into_iter().eq(0..CLIENTS), "each client is heard once");
+    let server = {
+        let listener = Arc::clone(&listener);
+        go(move || hear_all(&listener))
+    };
     clients.into_iter().for_each(join);
+    quitters.into_iter().for_each(join);
+    listener.close().expect("nobody else closes");
+    let mut heard = join(server);
+    heard.sort_unstable();
+    let (clients, quitters): (Vec<u8>, Vec<u8>) = heard.into_iter().partition(|&it| it < CLIENTS);
+    assert!(clients.into_iter().eq(0..CLIENTS), "each client is heard once");
+    // A connection may be gone with the one who gave it up, but it is no one else's.
+    let mut once = quitters.clone();
+    once.dedup();
+    assert_eq!(once, quitters, "nobody is heard twice");
 }
 
 fn tell(addr: SocketAddr, number: u8) {
+    let mut stream = say(addr, number);
+    stream.shutdown(Shutdown::Write).expect("it is open");
+    // The server reads to the end, so it has accepted the connection.
+    assert_eq!(stream.read(&mut [0]).expect("the server says nothing"), 0);
+}
+
+/// Closes without waiting for anybody.
+fn quit(addr: SocketAddr, number: u8) {
+    say(addr, number).close().expect("nobody else closes");
+}
+
+fn say(addr: SocketAddr, number: u8) -> TcpStream {
     let mut stream = connect(addr);
     stream.write_all(&[number]).expect("there is room");
     stream.write_all(&pattern(number, 0, LEN)).expect("there is room");
-    stream.shutdown(Shutdown::Write).expect("it is open");
-    // Who closes before it was accepted may be taken for one that has given up.
-    assert_eq!(stream.read(&mut [0]).expect("the server says nothing"), 0);
+    stream
+}
+
+/// Accepts until the listener is closed; returns whom it has heard.
+fn hear_all(listener: &TcpListener) -> Vec<u8> {
+    let mut readers = Vec::new();
+    loop {
+        match accept(listener) {
+            Ok(stream) => readers.push(go(move || hear(stream))),
+            Err(error) => {
+                assert!(is_closed(&error), "accept: {error}");
+                return readers.into_iter().map(join).collect();
+            }
+        }
+    }
 }
 
 /// Returns whom it has heard.

@@ -30,6 +30,7 @@ mod fd_reuse;
 mod half_close;
 mod late_accept;
 mod lock_handoff;
+mod lossy_connections;
 mod pipe_reader_gone;
 mod proxy;
 mod reset_midstream;
@@ -157,6 +158,7 @@ pub fn all() -> &'static [Scenario] {
             pipe_reader_gone::scenario(),
             connect_refused::scenario(),
             connect_timeout::scenario(),
+            lossy_connections::scenario(),
             close_vs_read::scenario(),
             close_vs_write::scenario(),
             close_vs_accept::scenario(),

@@ -226,6 +226,12 @@ pub trait Descriptor: Debug + Send + Sync {
     /// # Errors
     /// The closed error or what the system call returned.
     fn setsockopt(&self, level: i32, name: i32, value: i32) -> io::Result<()>;
+    /// `setsockopt(2)` of `SO_LINGER`, on and with no time at all. Another time would let `close` block the
+    /// worker, on a non-blocking socket too.
+    ///
+    /// # Errors
+    /// The closed error or what the system call returned.
+    fn set_zero_linger(&self) -> io::Result<()>;
     /// The descriptor's number. It is only a number: nothing keeps it open.
     fn raw_fd(&self) -> RawFd;
     /// Waits until a read (or write) is worth trying, and returns at once if it is already.

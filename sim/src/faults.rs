@@ -8,9 +8,9 @@
 //!
 //! | a program notices | kinds | profiles |
 //! |---|---|---|
-//! | nothing, if it is correct | the kinds up to `ShortWrite`, except `IoEintr` and `ConnAborted` | `light`, `chaos` |
-//! | an error, and may try the same call again; a datagram that does not come | the others down to `DatagramReordered`, and `IoEintr` | `chaos` |
-//! | that a connection is gone, and what it was promised with it | `NoStreamWatch`, `StreamReset`, `StreamTimeout`; `ConnAborted`, which needs one that is reset before it is accepted | none |
+//! | nothing, if it is correct | the kinds up to `ShortWrite`; `IoEintr` and `ConnAborted` are in `chaos` only | `light`, `chaos` |
+//! | an error, and may try the same call again; a datagram that does not come | the others down to `DatagramReordered` | `chaos` |
+//! | that a connection is gone, and what it was promised with it | `NoStreamWatch`, `StreamReset`, `StreamTimeout` | none |
 //! | a thread that sleeps for ever, which no kernel may do to it | `LostUnpark` | none |
 //!
 //! Those of the third row are for programs that do not call the loss of a connection a failure; those of
@@ -194,6 +194,7 @@ impl Faults {
             .with(FaultKind::SpuriousWake, 150)
             .with(FaultKind::SpuriousEvent, 150)
             .with(FaultKind::FalseEvent, 100)
+            .with(FaultKind::ConnAborted, 500)
             .with(FaultKind::ShortWrite, 200)
             .with(FaultKind::NoDescriptor, 20)
             .with(FaultKind::NoFile, 10)

@@ -132,6 +132,7 @@ fn every_operation_after_close_says_so() {
             assert_closed(stream.nodelay());
             assert_closed(stream.set_nodelay(true));
             assert_closed(stream.set_ttl(3));
+            assert_closed(stream.set_zero_linger());
             assert_closed(stream.set_deadline(Some(Instant::now())));
             assert_closed(stream.wait_readable());
             assert_closed(stream.close());
@@ -162,6 +163,18 @@ fn a_peer_that_closes_is_not_our_close() {
             }
         };
         assert!(!is_closed(&error), "{error:?}");
+    });
+}
+
+#[test]
+fn a_close_without_linger_is_a_reset() {
+    run(|| {
+        let (ours, mut theirs) = pair();
+        (&*ours).write_all(b"never mind").unwrap();
+        ours.set_zero_linger().unwrap();
+        ours.close().unwrap();
+        let error = theirs.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     });
 }
 

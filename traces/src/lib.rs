@@ -7,11 +7,14 @@
 //!
 //! * [`Recorder`] collects records, all of them or the last `n`.
 //! * [`Trace`] is what a recorder has collected.
+//! * [`Caption`] is what a rendering says beside the records.
 //! * [`text::render`] prints a trace, one line a record, byte for byte the same every time.
 
+mod caption;
 mod record;
 mod recorder;
 pub mod text;
 
+pub use caption::{Caption, Guilt};
 pub use record::{BlockedOn, Entry, Readiness, Record, ThreadId, WorldEvent};
 pub use recorder::{Keep, Recorder, Trace};

@@ -227,6 +227,11 @@ impl<P: Platform> Descriptor for File<P> {
         Ok(self.kernel().setsockopt(self.number, level, name, value)?)
     }
 
+    fn set_zero_linger(&self) -> io::Result<()> {
+        let _reference = self.reference()?;
+        Ok(self.kernel().set_linger(self.number, Some(0))?)
+    }
+
     fn raw_fd(&self) -> RawFd {
         self.number
     }

@@ -135,6 +135,9 @@ impl Descriptor for FakeDescriptor {
     fn setsockopt(&self, _: i32, _: i32, _: i32) -> io::Result<()> {
         Ok(())
     }
+    fn set_zero_linger(&self) -> io::Result<()> {
+        unscripted()
+    }
     fn raw_fd(&self) -> RawFd {
         -1
     }

@@ -107,6 +107,16 @@ impl TcpStream {
         self.descriptor().setsockopt(libc::IPPROTO_TCP, libc::TCP_NODELAY, value)
     }
 
+    /// Makes the close of the connection a reset (`SO_LINGER` with no time): what has not been sent is
+    /// dropped, and the peer sees `ConnectionReset` instead of an end. Other times are not offered: with one,
+    /// `close(2)` blocks the whole worker.
+    ///
+    /// # Errors
+    /// As `setsockopt(2)`.
+    pub fn set_zero_linger(&self) -> io::Result<()> {
+        self.descriptor().set_zero_linger()
+    }
+
     /// The time to live of packets sent (`IP_TTL`).
     ///
     /// # Errors

@@ -185,6 +185,8 @@ pub trait Kernel: Debug + Send + Sync + 'static {
     fn getsockopt(&self, fd: RawFd, level: i32, name: i32) -> Result<i32, Errno>;
     /// `setsockopt` for an option whose value is an `int`.
     fn setsockopt(&self, fd: RawFd, level: i32, name: i32, value: i32) -> Result<(), Errno>;
+    /// `setsockopt` of `SO_LINGER`, whose value is no `int`: the seconds, or `None` for off.
+    fn set_linger(&self, fd: RawFd, seconds: Option<u16>) -> Result<(), Errno>;
     /// `shutdown`.
     fn shutdown(&self, fd: RawFd, how: Shutdown) -> Result<(), Errno>;
 

@@ -35,8 +35,6 @@ use script::Script;
 pub(crate) trait Scripted: Kernel {
     /// Waits until everything in flight has arrived.
     fn settle(&self);
-    /// See [`SimKernel::set_linger`](crate::kernel::Simulated::set_linger).
-    fn set_linger(&self, fd: RawFd, seconds: Option<u32>) -> Result<(), Errno>;
     /// See [`SimKernel::unlink`](crate::kernel::Simulated::unlink).
     fn unlink(&self, path: &UnixAddr) -> Result<(), Errno>;
     /// See [`SimKernel::open_regular`](crate::kernel::Simulated::open_regular).
@@ -46,9 +44,6 @@ pub(crate) trait Scripted: Kernel {
 impl Scripted for SimKernel {
     fn settle(&self) {
         SimParker::new().park_timeout(900_000_000);
-    }
-    fn set_linger(&self, fd: RawFd, seconds: Option<u32>) -> Result<(), Errno> {
-        SimKernel::set_linger(self, fd, seconds)
     }
     fn unlink(&self, path: &UnixAddr) -> Result<(), Errno> {
         SimKernel::unlink(self, path)

@@ -135,16 +135,6 @@ impl Scripted for RealKernel {
     fn settle(&self) {
         std::thread::sleep(Duration::from_millis(2));
     }
-    fn set_linger(&self, fd: RawFd, seconds: Option<u32>) -> Result<(), Errno> {
-        let linger = libc::linger {
-            l_onoff: seconds.is_some().into(),
-            l_linger: seconds.unwrap_or(0) as i32,
-        };
-        let (from, len) = ((&raw const linger).cast(), size_of::<libc::linger>());
-        let (level, name) = (libc::SOL_SOCKET, libc::SO_LINGER);
-        // SAFETY: the pointer is to a local of that size.
-        check(unsafe { libc::setsockopt(fd, level, name, from, len as libc::socklen_t) }).map(drop)
-    }
     fn unlink(&self, path: &UnixAddr) -> Result<(), Errno> {
         let path = path.as_pathname().ok_or(Errno::ENOENT)?.as_os_str().as_bytes();
         let path = CString::new(path).expect("no path contains a zero");
@@ -227,6 +217,16 @@ impl Kernel for RealKernel {
         let (from, len) = ((&raw const value).cast(), size_of::<i32>() as libc::socklen_t);
         // SAFETY: the pointer is to a local of that size.
         check(unsafe { libc::setsockopt(fd, level, name, from, len) }).map(drop)
+    }
+    fn set_linger(&self, fd: RawFd, seconds: Option<u16>) -> Result<(), Errno> {
+        let linger = libc::linger {
+            l_onoff: seconds.is_some().into(),
+            l_linger: seconds.unwrap_or(0).into(),
+        };
+        let (from, len) = ((&raw const linger).cast(), size_of::<libc::linger>());
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_LINGER);
+        // SAFETY: the pointer is to a local of that size.
+        check(unsafe { libc::setsockopt(fd, level, name, from, len as libc::socklen_t) }).map(drop)
     }
     fn shutdown(&self, fd: RawFd, how: Shutdown) -> Result<(), Errno> {
         let how = match how {

@@ -165,16 +165,6 @@ impl<H: Host> Simulated<H> {
         result
     }
 
-    /// `setsockopt` of `SO_LINGER`: the seconds, or `None` for off. Not part of the seam, whose options are
-    /// numbers; for programs that want a reset on `close` (`Some(0)`).
-    ///
-    /// # Errors
-    /// `EBADF`, `ENOTSOCK`.
-    pub fn set_linger(&self, fd: RawFd, seconds: Option<u32>) -> Result<(), Errno> {
-        let name = libc::SO_LINGER.into();
-        self.call("setsockopt", fd, name, |m, _| m.set_linger(fd, seconds), nothing)
-    }
-
     /// `unlink` of the path of a Unix socket. Not part of the seam: on the real kernel it is the file
     /// system's.
     ///
@@ -322,6 +312,10 @@ impl<H: Host> Kernel for Simulated<H> {
     fn setsockopt(&self, fd: RawFd, level: i32, name: i32, value: i32) -> Result<(), Errno> {
         let set = |m: &mut Machine, _: &dyn Env| m.setsockopt(fd, level, name, value);
         self.call("setsockopt", fd, name.into(), set, nothing)
+    }
+    fn set_linger(&self, fd: RawFd, seconds: Option<u16>) -> Result<(), Errno> {
+        let set = |m: &mut Machine, _: &dyn Env| m.set_linger(fd, seconds);
+        self.call("setsockopt", fd, libc::SO_LINGER.into(), set, nothing)
     }
 
     fn shutdown(&self, fd: RawFd, how: Shutdown) -> Result<(), Errno> {

@@ -23,7 +23,7 @@ pub(super) struct Options {
     pub(super) rcvbuf: usize,
     /// `SO_LINGER`, in seconds. Only 0 has an effect: `close` resets. Another value would let `close` block,
     /// which is not modelled.
-    pub(super) linger: Option<u32>,
+    pub(super) linger: Option<u16>,
     keep_alive: bool,
     broadcast: bool,
     no_delay: bool,
@@ -159,7 +159,7 @@ impl Machine {
     }
 
     /// `setsockopt` of `SO_LINGER`.
-    pub(super) fn set_linger(&mut self, fd: RawFd, seconds: Option<u32>) -> Result<(), Errno> {
+    pub(super) fn set_linger(&mut self, fd: RawFd, seconds: Option<u16>) -> Result<(), Errno> {
         let (options, ..) = self.options(fd)?;
         options.linger = seconds;
         Ok(())

@@ -1,4 +1,4 @@
-//! Connections that have said everything before anybody accepts them.
+//! Connections that have said everything, or are lost again, before anybody accepts them.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -10,11 +10,12 @@ use netpoll::net::{Shutdown, TcpListener, TcpStream, is_closed};
 use netpoll::time::sleep;
 
 use super::Scenario;
-use super::common::{accept, address, check_pattern, connect, join, listen, pattern};
+use super::common::{accept, address, check_pattern, connect, is_reset, join, listen, pattern};
 
-/// Clients that wait until they have been heard, and that do not.
+/// Clients that wait until they have been heard, that do not, and that reset what they have said.
 const CLIENTS: u8 = 4;
 const QUITTERS: u8 = 3;
+const BREAKERS: u8 = 2;
 /// Bytes that each sends.
 const LEN: usize = 500;
 
@@ -31,6 +32,8 @@ fn body() {
     let addr = address(&listener);
     let clients: Vec<_> = (0..CLIENTS).map(|number| go(move || tell(addr, number))).collect();
     let quitters: Vec<_> = (0..QUITTERS).map(|i| go(move || quit(addr, CLIENTS + i))).collect();
+    let breakers = CLIENTS + QUITTERS;
+    let breakers: Vec<_> = (0..BREAKERS).map(|i| go(move || hang_up(addr, breakers + i))).collect();
     // Some have ended by now, the others come while connections are registered.
     sleep(Duration::from_micros(120));
     let server = {
@@ -39,15 +42,16 @@ fn body() {
     };
     clients.into_iter().for_each(join);
     quitters.into_iter().for_each(join);
+    breakers.into_iter().for_each(join);
     listener.close().expect("nobody else closes");
     let mut heard = join(server);
     heard.sort_unstable();
-    let (clients, quitters): (Vec<u8>, Vec<u8>) = heard.into_iter().partition(|&it| it < CLIENTS);
+    let (clients, others): (Vec<u8>, Vec<u8>) = heard.into_iter().partition(|&it| it < CLIENTS);
     assert!(clients.into_iter().eq(0..CLIENTS), "each client is heard once");
     // A connection may be gone with the one who gave it up, but it is no one else's.
-    let mut once = quitters.clone();
+    let mut once = others.clone();
     once.dedup();
-    assert_eq!(once, quitters, "nobody is heard twice");
+    assert_eq!(once, others, "nobody is heard twice");
 }
 
 fn tell(addr: SocketAddr, number: u8) {
@@ -60,6 +64,13 @@ fn tell(addr: SocketAddr, number: u8) {
 /// Closes without waiting for anybody.
 fn quit(addr: SocketAddr, number: u8) {
     say(addr, number).close().expect("nobody else closes");
+}
+
+/// Resets the connection, which may be before it is accepted.
+fn hang_up(addr: SocketAddr, number: u8) {
+    let stream = say(addr, number);
+    stream.set_zero_linger().expect("it is open");
+    stream.close().expect("nobody else closes");
 }
 
 fn say(addr: SocketAddr, number: u8) -> TcpStream {
@@ -77,19 +88,32 @@ fn hear_all(listener: &TcpListener) -> Vec<u8> {
             Ok(stream) => readers.push(go(move || hear(stream))),
             Err(error) => {
                 assert!(is_closed(&error), "accept: {error}");
-                return readers.into_iter().map(join).collect();
+                return readers.into_iter().filter_map(join).collect();
             }
         }
     }
 }
 
-/// Returns whom it has heard.
-fn hear(mut stream: TcpStream) -> u8 {
-    let mut number = [0];
-    stream.read_exact(&mut number).expect("the client writes");
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).expect("the client ends its stream");
+/// Returns whom it has heard, if it was somebody who did not hang up.
+fn hear(mut stream: TcpStream) -> Option<u8> {
+    let mut said = Vec::new();
+    let end = stream.read_to_end(&mut said);
+    let (&number, rest) = match said.split_first() {
+        Some(it) => it,
+        None => {
+            let error = end.expect_err("only a reset swallows what was said");
+            assert!(is_reset(&error), "a stranger's read: {error}");
+            return None;
+        }
+    };
+    if let Err(error) = end {
+        assert!(is_reset(&error), "read of {number}: {error}");
+        assert!(number >= CLIENTS + QUITTERS, "{number} did not hang up");
+        check_pattern(number, 0, rest);
+        return None;
+    }
+    assert!(number < CLIENTS + QUITTERS, "{number} hung up");
     assert_eq!(rest.len(), LEN);
-    check_pattern(number[0], 0, &rest);
-    number[0]
+    check_pattern(number, 0, rest);
+    Some(number)
 }

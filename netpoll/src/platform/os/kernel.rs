@@ -117,6 +117,18 @@ impl Kernel for OsKernel {
         Ok(())
     }
 
+    fn set_linger(&self, fd: RawFd, seconds: Option<u16>) -> Result<(), Errno> {
+        let linger = libc::linger {
+            l_onoff: seconds.is_some().into(),
+            l_linger: seconds.unwrap_or(0).into(),
+        };
+        let (value, len) = ((&raw const linger).cast(), size_of::<libc::linger>());
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_LINGER);
+        // SAFETY: the call reads as many bytes as the local has.
+        check(unsafe { libc::setsockopt(fd, level, name, value, len as libc::socklen_t) })?;
+        Ok(())
+    }
+
     fn shutdown(&self, fd: RawFd, how: Shutdown) -> Result<(), Errno> {
         let how = match how {
             Shutdown::Read => libc::SHUT_RD,

@@ -246,6 +246,7 @@ impl Kernel for TwistedKernel {
         fn getpeername(&self, fd: RawFd) -> Result<SockAddr, Errno>;
         fn getsockopt(&self, fd: RawFd, level: i32, name: i32) -> Result<i32, Errno>;
         fn setsockopt(&self, fd: RawFd, level: i32, name: i32, value: i32) -> Result<(), Errno>;
+        fn set_linger(&self, fd: RawFd, seconds: Option<u16>) -> Result<(), Errno>;
         fn shutdown(&self, fd: RawFd, how: Shutdown) -> Result<(), Errno>;
         fn readv(&self, fd: RawFd, bufs: &mut [io::IoSliceMut<'_>]) -> Result<usize, Errno>;
         fn peek(&self, fd: RawFd, buf: &mut [u8]) -> Result<usize, Errno>;

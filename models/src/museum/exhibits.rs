@@ -1,6 +1,7 @@
 //! The exhibits.
 //!
-//! The first three are the protocol as popular accounts of Go's netpoller tell it.
+//! The first three are the protocol as popular accounts of Go's netpoller tell it. Those without a model
+//! are bugs of whole programs, which seeds have to find.
 
 use super::{Edit, Exhibit};
 use crate::check::Checker::Loom;
@@ -16,8 +17,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "        SlotState::Parked(g) => (SlotState::Nil, Some(g)),\n        SlotState::Wait => (SlotState::Nil, None),",
             replace: "        SlotState::Parked(g) => (SlotState::Ready, Some(g)),\n        SlotState::Wait => (SlotState::Ready, None),",
         }],
-        model: "park_against_close",
-        checker: Loom,
+        model: Some(("park_against_close", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "goroutine-found-on-wake-up",
@@ -35,8 +36,8 @@ pub const EXHIBITS: &[Exhibit] = &[
                 replace: "",
             },
         ],
-        model: "park_against_ready_and_deadline",
-        checker: Loom,
+        model: Some(("park_against_ready_and_deadline", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "no-checks-around-wait",
@@ -50,16 +51,16 @@ pub const EXHIBITS: &[Exhibit] = &[
             },
             RECHECK,
         ],
-        model: "park_against_close",
-        checker: Loom,
+        model: Some(("park_against_close", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "no-recheck",
         wrong: "the summary is not looked at again after Wait has been published",
         source: "B18",
         edits: &[RECHECK],
-        model: "park_against_close",
-        checker: Loom,
+        model: Some(("park_against_close", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "no-fence-before-the-last-look",
@@ -70,8 +71,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "    pub fn look_again(&self) {\n        P::fence(SeqCst);\n",
             replace: "    pub fn look_again(&self) {\n",
         }],
-        model: "inbox_push_against_sleep",
-        checker: Loom,
+        model: Some(("inbox_push_against_sleep", Loom)),
+        unseen: Some(WEAK_MEMORY),
     },
     Exhibit {
         id: "no-fence-before-looking-for-sleepers",
@@ -82,8 +83,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "    pub fn wake_one(&self) {\n        // F4, partner of F3 in `look_again`.\n        P::fence(SeqCst);\n",
             replace: "    pub fn wake_one(&self) {\n",
         }],
-        model: "sleep_against_run_queue",
-        checker: Loom,
+        model: Some(("sleep_against_run_queue", Loom)),
+        unseen: Some(WEAK_MEMORY),
     },
     Exhibit {
         id: "drain-after-clear",
@@ -101,8 +102,8 @@ pub const EXHIBITS: &[Exhibit] = &[
                 replace: "                Err(errno) => panic!(\"read of the break channel: {errno}\"),\n            }\n        }\n",
             },
         ],
-        model: "two_breaks_against_sleep",
-        checker: Loom,
+        model: Some(("two_breaks_against_sleep", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "quick-poll-drains",
@@ -113,8 +114,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "                if timeout != 0 {\n                    self.drain(kernel);\n                }\n",
             replace: "                self.drain(kernel);\n",
         }],
-        model: "break_against_quick_poll",
-        checker: Loom,
+        model: Some(("break_against_quick_poll", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "failed-break-is-no-release",
@@ -125,8 +126,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "self.wake_sig.swap(1, Release) == 0;",
             replace: "self.wake_sig.compare_exchange(0, 1, Release, Acquire).is_ok();",
         }],
-        model: "two_breaks_against_sleep",
-        checker: Loom,
+        model: Some(("two_breaks_against_sleep", Loom)),
+        unseen: Some(WEAK_MEMORY),
     },
     Exhibit {
         id: "parks-over-an-edge",
@@ -137,8 +138,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "        self.update(|state| park(state, g).map(|to| (to, ()))).map(|(change, ())| change)\n",
             replace: "        let from = self.state();\n        let to = park(SlotState::Wait, g)?;\n        self.word.swap(encode(to), AcqRel);\n        Some(Change { from, to })\n",
         }],
-        model: "park_against_ready",
-        checker: Loom,
+        model: Some(("park_against_ready", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "publishes-after-cancelling",
@@ -149,8 +150,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "        self.info.publish(inner.snapshot());\n        kernel.trace(Event::Evict { pd: self.index, fd });\n        self.cancel(kernel, true, true)\n",
             replace: "        let released = self.cancel(kernel, true, true);\n        self.info.publish(inner.snapshot());\n        kernel.trace(Event::Evict { pd: self.index, fd });\n        released\n",
         }],
-        model: "park_against_close",
-        checker: Loom,
+        model: Some(("park_against_close", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "no-life-in-the-tag",
@@ -161,8 +162,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "        if self.life() != life {\n            kernel.trace(Event::Stale { pd, life });\n            return Released::default();\n        }\n",
             replace: "",
         }],
-        model: "stale_event_against_new_life",
-        checker: Loom,
+        model: Some(("stale_event_against_new_life", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "stale-error-bit",
@@ -173,8 +174,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "(old.life() == life && next != old.0)",
             replace: "(next != old.0)",
         }],
-        model: "stale_event_against_new_life",
-        checker: Loom,
+        model: Some(("stale_event_against_new_life", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "timer-without-generation",
@@ -185,8 +186,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "        if current != job.generation {\n            return Released::default();\n        }\n",
             replace: "        let _ = current;\n",
         }],
-        model: "park_against_cleared_deadline",
-        checker: Loom,
+        model: Some(("park_against_cleared_deadline", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "closes-before-deregistering",
@@ -204,8 +205,8 @@ pub const EXHIBITS: &[Exhibit] = &[
                 replace: "        self.shared.netpoll.close(self.kernel(), self.pd);\n        self.closed.release();\n    }\n}\n",
             },
         ],
-        model: "close_against_open",
-        checker: Loom,
+        model: Some(("close_against_open", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "destroys-what-is-open",
@@ -216,8 +217,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "        self.is_closed() && self.refs() == 0\n",
             replace: "        self.refs() == 0\n",
         }],
-        model: "close_against_references",
-        checker: Loom,
+        model: Some(("close_against_references", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "two-final-pollers",
@@ -228,8 +229,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "            && self.last_poll.compare_exchange(last, now, Relaxed, Relaxed).is_ok()\n",
             replace: "            && self.last_poll.swap(now, Relaxed) < oldest\n",
         }],
-        model: "sysmon_against_final_poll",
-        checker: Loom,
+        model: Some(("sysmon_against_final_poll", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "says-one-time-and-sleeps-by-another",
@@ -240,8 +241,8 @@ pub const EXHIBITS: &[Exhibit] = &[
             find: "            netpoll.set_poll_until((until != NEVER).then_some(until));\n            let now",
             replace: "            netpoll.set_poll_until((until != NEVER).then_some(until));\n            P::fence(std::sync::atomic::Ordering::SeqCst);\n            let until = shared.earliest_timer();\n            netpoll.set_poll_until((until != NEVER).then_some(until));\n            let now",
         }],
-        model: "sleep_against_replaced_timer",
-        checker: Loom,
+        model: Some(("sleep_against_replaced_timer", Loom)),
+        unseen: None,
     },
     Exhibit {
         id: "spins-while-it-looks",
@@ -259,10 +260,172 @@ pub const EXHIBITS: &[Exhibit] = &[
                 replace: "            found_elsewhere = active && shared.work_for_any();\n            if was_spinning {\n                shared.stop_spinning();\n            }\n",
             },
         ],
-        model: "sleep_against_run_queue",
-        checker: Loom,
+        model: Some(("sleep_against_run_queue", Loom)),
+        unseen: None,
+    },
+    Exhibit {
+        id: "closes-the-number-at-once",
+        wrong: "a close frees the number while others still use it, and not when the last of them has left",
+        source: "B11, golang/go#7970; S26, S33",
+        edits: &[
+            Edit {
+                file: "netpoll/src/fd/file.rs",
+                find: "        self.shared.release_from_here(released);\n        if self.mutex.decref() {\n",
+                replace: "        self.shared.release_from_here(released);\n        if !keep && self.owner == Owner::File {\n            self.shared.netpoll.close(self.kernel(), self.pd);\n            let _released = self.kernel().close(self.number);\n        }\n        if self.mutex.decref() {\n",
+            },
+            Edit {
+                file: "netpoll/src/fd/file.rs",
+                find: "        self.shared.netpoll.close(self.kernel(), self.pd);\n        if self.keep.load(Relaxed) == 0 && self.owner == Owner::File {\n            // Not retried on EINTR: the number is free whatever the result (S15).\n            let errno = self.kernel().close(self.number).err().map_or(0, |errno| errno.0);\n            self.close_result.store(errno.cast_unsigned(), Relaxed);\n        }\n",
+                replace: "        if self.keep.load(Relaxed) != 0 || self.owner != Owner::File {\n            self.shared.netpoll.close(self.kernel(), self.pd);\n        }\n",
+            },
+        ],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
+        id: "close-does-not-wait",
+        wrong: "a close returns before the number is free",
+        source: "B33, golang/go#21856",
+        edits: &[Edit {
+            file: "netpoll/src/fd/file.rs",
+            find: "        self.closed.acquire(WaitReason::Close(self.number));\n",
+            replace: "        let _ = (&self.closed, WaitReason::Close(self.number));\n",
+        }],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
+        id: "waiters-only-grow",
+        wrong: "whom an edge releases is not taken off the count of waiters",
+        source: "B14, golang/go#33624; S17",
+        edits: &[Edit {
+            file: "netpoll/src/sched/shared.rs",
+            find: "        let count = ready.len();\n        for g in ready.drain(..) {\n            self.make_runnable(here, g);\n        }\n        self.netpoll.sub_waiters(&self.kernel, count);\n",
+            replace: "        for g in ready.drain(..) {\n            self.make_runnable(here, g);\n        }\n",
+        }],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
+        id: "count-before-runnable",
+        wrong: "whom an edge releases is taken off the count of waiters before it is runnable",
+        source: "B15, golang/go#61454; S18",
+        edits: &[Edit {
+            file: "netpoll/src/sched/shared.rs",
+            find: "        let count = ready.len();\n        for g in ready.drain(..) {\n            self.make_runnable(here, g);\n        }\n        self.netpoll.sub_waiters(&self.kernel, count);\n",
+            replace: "        self.netpoll.sub_waiters(&self.kernel, ready.len());\n        for g in ready.drain(..) {\n            self.make_runnable(here, g);\n        }\n",
+        }],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
+        id: "no-error-is-connected",
+        wrong: "a connect takes an edge without an error for its success",
+        source: "B02, golang/go#14548",
+        edits: &[Edit {
+            file: "netpoll/src/fd/setup.rs",
+            find: "            Errno(0) => match kernel.getpeername(number) {\n                Ok(_) => return Ok(()),\n                Err(Errno::ENOTCONN) => {}\n                Err(errno) => return Err(errno.into()),\n            },\n",
+            replace: "            Errno(0) => return Ok(()),\n",
+        }],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
+        id: "failed-open-keeps-its-life",
+        wrong: "a descriptor that cannot be registered is not given back",
+        source: "B26; S34",
+        edits: &[Edit {
+            file: "netpoll/src/poll/netpoll.rs",
+            find: "            pd.abandon(kernel);\n            self.lives.free(index);\n",
+            replace: "",
+        }],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
+        id: "eintr-leaks-out",
+        wrong: "a call that a signal interrupts is not made again",
+        source: "B54",
+        edits: &[Edit {
+            file: "netpoll/src/fd/file.rs",
+            find: "                Err(Errno::EINTR) => {}\n                Err(Errno::EAGAIN) => self.wait_for_edge(mode)?,\n",
+            replace: "                Err(Errno::EAGAIN) => self.wait_for_edge(mode)?,\n",
+        }],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
+        id: "timeout-is-cut-off",
+        wrong: "less than a millisecond to sleep is none at all: the poller runs in circles",
+        source: "B56; S29, L18",
+        edits: &[Edit {
+            file: "netpoll/src/sched/find.rs",
+            find: "                let delay = Delay::until(until, now);\n",
+            replace: "                let delay = match Delay::until(until, now) {\n                    Delay::Ns(ns) => Delay::Ns(ns / 1_000_000 * 1_000_000),\n                    delay => delay,\n                };\n",
+        }],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
+        id: "breaks-for-every-timer",
+        wrong: "whoever arms a timer breaks the poll, though the poller comes back in time",
+        source: "B42, golang/go#41699",
+        edits: &[Edit {
+            file: "netpoll/src/poll/netpoll.rs",
+            find: "            until if until > when => Sleeper::Break,\n            _ => Sleeper::InTime,\n",
+            replace: "            _ => {\n                let _ = when;\n                Sleeper::Break\n            }\n",
+        }],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
+        id: "sysmon-does-not-poll",
+        wrong: "while all workers are busy nobody asks the kernel",
+        source: "B48, B51; L6",
+        edits: &[Edit {
+            file: "netpoll/src/sched/sysmon.rs",
+            find: "        if self.netpoll.try_begin_overdue(neglected, now) {\n            self.netpoll.poll(&self.kernel, Delay::None, &mut ready);\n        }\n",
+            replace: "",
+        }],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
+        id: "nobody-runs-a-busy-workers-timers",
+        wrong: "timers of a worker that is busy with one goroutine wait until it is done",
+        source: "B48, golang/go#38860; L6",
+        edits: &[
+            Edit {
+                file: "netpoll/src/sched/sysmon.rs",
+                find: "        self.run_neglected_timers(neglected) || polled\n",
+                replace: "        let _ = Self::run_neglected_timers;\n        polled\n",
+            },
+            Edit {
+                file: "netpoll/src/sched/find.rs",
+                find: "                if last && robbed.timers.earliest() != NEVER {\n",
+                replace: "                if last && false && robbed.timers.earliest() != NEVER {\n",
+            },
+        ],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
+        id: "last-look-forgets-the-queues",
+        wrong: "a worker that goes to sleep does not look at the others' queues again",
+        source: "B44, B45; L10",
+        edits: &[Edit {
+            file: "netpoll/src/sched/find.rs",
+            find: "            found_elsewhere = active && shared.work_for_any();\n",
+            replace: "",
+        }],
+        model: None,
+        unseen: None,
     },
 ];
+
+/// Why seeds cannot find a missing fence: the simulator runs one thread at a time, so its memory is
+/// sequentially consistent.
+const WEAK_MEMORY: &str = "needs a weak memory model";
 
 /// The look at the summary after `Wait`, left out.
 const RECHECK: Edit = Edit {

@@ -1,8 +1,9 @@
-//! The bug museum: wrong versions of the runtime, each of which a named model has to kill.
+//! The bug museum: wrong versions of the runtime, each of which a named model has to kill, and seeds of the
+//! simulator have to find.
 //!
 //! An exhibit is an edit of the sources. It is applied to a copy of the workspace, the copy is built, and
-//! the model runs there; production code has no hook for it. Before any exhibit, the copy is built as it
-//! is and every model that is to kill something has to pass: a killer that fails anyway proves nothing.
+//! the model runs there, or all scenarios do; production code has no hook for it. Before any exhibit, the copy
+//! is built as it is and whatever is to kill something has to pass: a killer that fails anyway proves nothing.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -14,7 +15,7 @@ mod exhibits;
 mod workshop;
 
 pub use exhibits::EXHIBITS;
-pub use workshop::{Shown, Workshop, WorkshopError};
+pub use workshop::{Found, Shown, Workshop, WorkshopError};
 
 use crate::check::Checker;
 
@@ -29,10 +30,10 @@ pub struct Exhibit {
     pub source: &'static str,
     /// The edits that put it in.
     pub edits: &'static [Edit],
-    /// The model that has to kill it.
-    pub model: &'static str,
-    /// Under which checker.
-    pub checker: Checker,
+    /// The model that has to kill it, and under which checker; `None` when it is for seeds only.
+    pub model: Option<(&'static str, Checker)>,
+    /// Why seeds of the simulator cannot find it, if they cannot.
+    pub unseen: Option<&'static str>,
 }
 
 /// A replacement in one file.
@@ -88,8 +89,12 @@ mod tests {
                 });
                 *text = edit.apply(text).unwrap_or_else(|why| panic!("{}: {why}", exhibit.id));
             }
-            let model = protocols::find(exhibit.model).expect(exhibit.model);
-            assert!(model.checkers().any(|checker| checker == exhibit.checker), "{}", exhibit.id);
+            let Some((name, checker)) = exhibit.model else {
+                assert_eq!(exhibit.unseen, None, "{} has no killer", exhibit.id);
+                continue;
+            };
+            let model = protocols::find(name).expect(name);
+            assert!(model.checkers().any(|it| it == checker), "{}", exhibit.id);
         }
     }
 

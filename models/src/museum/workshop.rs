@@ -58,6 +58,19 @@ pub struct Shown {
     pub took: Duration,
 }
 
+/// A run of a scenario in the copy that violated something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The scenario.
+    pub scenario: String,
+    /// The first of its seeds that does.
+    pub seed: u64,
+    /// What was violated, by the name that stands in failure files.
+    pub property: String,
+    /// The sentence about it.
+    pub sentence: String,
+}
+
 /// A copy of the workspace.
 #[derive(Debug)]
 pub struct Workshop {
@@ -158,6 +171,38 @@ impl Workshop {
             (what, violation["execution"].as_u64().unwrap_or(0))
         });
         Ok(Shown { violation, took })
+    }
+}
+
+impl Workshop {
+    /// Runs seeds of every scenario in the copy, which has been built, with all faults that are allowed.
+    /// Returns which scenarios found something.
+    ///
+    /// # Errors
+    /// When the program cannot be run or does not answer.
+    pub fn explore(&self, granularity: &str, seeds: u64) -> Result<Vec<Found>, WorkshopError> {
+        let failures = self.target.join("failures");
+        let output = Command::new(self.target.join("debug").join("netpoll-cli"))
+            .args(["explore", "--all", "--faults", "chaos", "--granularity", granularity])
+            .args(["--seeds", &seeds.to_string(), "--no-shrink", "--json", "--save"])
+            .arg(&failures)
+            .current_dir(&self.root)
+            .output()?;
+        let answer: Value = serde_json::from_slice(&output.stdout).map_err(|_| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            WorkshopError::Answer(format!("the scenarios gave no answer: {said}"))
+        })?;
+        let found = answer["scenarios"].as_array().into_iter().flatten().filter_map(|scenario| {
+            let failure = scenario["failure"].as_object()?;
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+            Some(Found {
+                scenario: text(&scenario["name"]),
+                seed: failure["seed"].as_u64().unwrap_or(0),
+                property: text(&failure["property"]),
+                sentence: text(&failure["sentence"]),
+            })
+        });
+        Ok(found.collect())
     }
 }
 

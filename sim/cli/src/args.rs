@@ -75,6 +75,12 @@ pub(crate) struct MuseumArgs {
     /// Say what there is; build nothing.
     #[arg(long, conflicts_with_all = ["ids", "all"])]
     pub(crate) list: bool,
+    /// Let the simulator look for each by seeds, also where there is a model.
+    #[arg(long)]
+    pub(crate) by_seeds: bool,
+    /// Up to how many seeds of each scenario and granularity, where seeds have to find it.
+    #[arg(long, value_name = "N", default_value = "3000", value_parser = at_least_one)]
+    pub(crate) seeds: u64,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use netpoll_models::museum::{EXHIBITS, Exhibit, Shown, Workshop, WorkshopError, find};
+use netpoll_models::check::Checker;
+use netpoll_models::museum::{EXHIBITS, Exhibit, Found, Workshop, WorkshopError, find};
 use serde_json::{Value, json};
 
 use crate::args::{self, MuseumArgs};
@@ -10,30 +11,59 @@ use crate::models::root;
 use crate::output::Output;
 use crate::{Usage, Verdict};
 
+/// The granularities at which seeds look for an exhibit, in this order.
+const GRANULARITIES: [&str; 2] = ["syscall", "atomic"];
+/// Seeds of each scenario in the first round; each further one has ten times as many.
+const SEEDS_FIRST: u64 = 30;
+
+/// What became of an exhibit.
+enum Fate {
+    /// A model saw it, in this execution.
+    Model { what: String, execution: u64 },
+    /// Seeds found it.
+    Seeds { found: Vec<Found>, granularity: &'static str, seeds: u64 },
+    /// Nothing of what may be expected to.
+    Alive,
+    /// Seeds cannot find it.
+    Unseen(&'static str),
+}
+
+/// An exhibit, what became of it, and how long that took without the build.
+struct Row {
+    exhibit: &'static Exhibit,
+    fate: Fate,
+    seconds: f64,
+}
+
 pub(crate) fn museum(args: &MuseumArgs, output: &mut Output) -> Result<Verdict, Usage> {
     let chosen = exhibits(args)?;
     let start = Instant::now();
     let mut workshop = Workshop::open(&root()?).map_err(WorkshopError::Io).map_err(cannot_show)?;
-    control(&workshop, &chosen).map_err(cannot_show)?;
-    let mut shown = Vec::new();
+    control(&workshop, &chosen, args).map_err(cannot_show)?;
+    let mut rows = Vec::new();
     for exhibit in chosen {
-        let result = show(&mut workshop, exhibit);
+        let result = show(&mut workshop, exhibit, args);
         workshop.restore().map_err(WorkshopError::Io).map_err(cannot_show)?;
-        let result = result.map_err(|error| Usage(format!("{}: {error}", exhibit.id)))?;
+        let row = result.map_err(|error| Usage(format!("{}: {error}", exhibit.id)))?;
         if !args.json {
-            output.print(&row(exhibit, &result));
+            output.print(&text(&row));
         }
-        shown.push((exhibit, result));
+        rows.push(row);
     }
-    let alive = shown.iter().filter(|(_, shown)| shown.violation.is_none()).count();
+    let count = |is: fn(&Fate) -> bool| rows.iter().filter(|row| is(&row.fate)).count();
+    let alive = count(|fate| matches!(fate, Fate::Alive));
     if args.json {
-        let all: Vec<Value> =
-            shown.iter().map(|(exhibit, shown)| to_json(exhibit, shown)).collect();
+        let all: Vec<Value> = rows.iter().map(to_json).collect();
         let object = json!({ "violated": alive > 0, "exhibits": all });
         output.print(&format!("{object}\n"));
     } else {
-        let (killed, seconds) = (shown.len() - alive, start.elapsed().as_secs_f64());
-        output.print(&format!("\n{killed} killed, {alive} alive, {seconds:.0} s\n"));
+        let unseen = count(|fate| matches!(fate, Fate::Unseen(_)));
+        let (killed, seconds) = (rows.len() - alive - unseen, start.elapsed().as_secs_f64());
+        let unseen = match unseen {
+            0 => String::new(),
+            unseen => format!(", {unseen} not to be seen"),
+        };
+        output.print(&format!("\n{killed} killed, {alive} alive{unseen}, {seconds:.0} s\n"));
     }
     Ok(if alive == 0 { Verdict::Clean } else { Verdict::Violated })
 }
@@ -63,75 +93,158 @@ fn exhibits(args: &MuseumArgs) -> Result<Vec<&'static Exhibit>, Usage> {
     args.ids.iter().map(exhibit).collect()
 }
 
-/// The copy as it is: every model that is to kill something holds.
-fn control(workshop: &Workshop, exhibits: &[&Exhibit]) -> Result<(), WorkshopError> {
+/// Who has to kill it: a model, or seeds.
+fn model_of(exhibit: &Exhibit, args: &MuseumArgs) -> Option<(&'static str, Checker)> {
+    exhibit.model.filter(|_| !args.by_seeds)
+}
+
+/// The copy as it is: everything that is to kill something holds.
+fn control(
+    workshop: &Workshop,
+    exhibits: &[&Exhibit],
+    args: &MuseumArgs,
+) -> Result<(), WorkshopError> {
     workshop.build()?;
     let mut done = Vec::new();
     for exhibit in exhibits {
-        let killer = (exhibit.model, exhibit.checker);
-        if done.contains(&killer) {
+        let Some(killer) = model_of(exhibit, args).filter(|killer| !done.contains(killer)) else {
             continue;
-        }
+        };
         done.push(killer);
-        if let Some((what, _)) = workshop.run(exhibit.model, exhibit.checker)?.violation {
-            let Exhibit { model, checker, .. } = exhibit;
+        let (model, checker) = killer;
+        if let Some((what, _)) = workshop.run(model, checker)?.violation {
             let text = format!("{model} under {checker} fails without any bug: {what}");
             return Err(WorkshopError::Answer(text));
+        }
+    }
+    if exhibits.iter().any(|exhibit| model_of(exhibit, args).is_none()) {
+        for granularity in GRANULARITIES {
+            if let Some(found) = workshop.explore(granularity, SEEDS_FIRST)?.first() {
+                let Found { scenario, seed, sentence, .. } = found;
+                let text = format!("{scenario} seed {seed} fails without any bug: {sentence}");
+                return Err(WorkshopError::Answer(text));
+            }
         }
     }
     Ok(())
 }
 
-fn show(workshop: &mut Workshop, exhibit: &Exhibit) -> Result<Shown, WorkshopError> {
+fn show(
+    workshop: &mut Workshop,
+    exhibit: &'static Exhibit,
+    args: &MuseumArgs,
+) -> Result<Row, WorkshopError> {
+    let model = model_of(exhibit, args);
+    if let (None, Some(why)) = (model, exhibit.unseen) {
+        return Ok(Row { exhibit, fate: Fate::Unseen(why), seconds: 0.0 });
+    }
     workshop.plant(exhibit)?;
     workshop.build()?;
-    workshop.run(exhibit.model, exhibit.checker)
+    let start = Instant::now();
+    let fate = match model {
+        Some((model, checker)) => match workshop.run(model, checker)?.violation {
+            Some((what, execution)) => Fate::Model { what, execution },
+            None => Fate::Alive,
+        },
+        None => search(workshop, args.seeds)?,
+    };
+    Ok(Row { exhibit, fate, seconds: start.elapsed().as_secs_f64() })
 }
 
-fn row(exhibit: &Exhibit, shown: &Shown) -> String {
-    let Exhibit { id, model, checker, .. } = exhibit;
-    let seconds = shown.took.as_secs_f64();
-    match &shown.violation {
-        Some((what, execution)) => {
-            let what: Vec<&str> = what.lines().map(str::trim).collect();
-            let what = what.join("; ");
-            format!(
-                "{id:<32} killed by {model} under {checker}, execution {execution}, {seconds:.2} s: \
-                 {what}\n"
-            )
+/// Looks for a bug by more and more seeds of every scenario.
+fn search(workshop: &Workshop, most: u64) -> Result<Fate, WorkshopError> {
+    let mut seeds = SEEDS_FIRST.min(most);
+    loop {
+        for granularity in GRANULARITIES {
+            let found = workshop.explore(granularity, seeds)?;
+            if !found.is_empty() {
+                return Ok(Fate::Seeds { found, granularity, seeds });
+            }
         }
-        None => format!("{id:<32} ALIVE: {model} under {checker} holds, {seconds:.2} s\n"),
+        if seeds == most {
+            return Ok(Fate::Alive);
+        }
+        seeds = (seeds * 10).min(most);
     }
 }
 
-fn to_json(exhibit: &Exhibit, shown: &Shown) -> Value {
-    let (what, execution) = shown.violation.clone().unzip();
-    json!({
+fn text(Row { exhibit, fate, seconds }: &Row) -> String {
+    let id = exhibit.id;
+    let line = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("; ");
+    match (fate, exhibit.model) {
+        (Fate::Model { what, execution }, Some((model, checker))) => format!(
+            "{id:<36} killed by {model} under {checker}, execution {execution}, {seconds:.2} s: {}\n",
+            line(what)
+        ),
+        (Fate::Seeds { found, granularity, seeds }, _) => {
+            let Found { scenario, seed, property, sentence } = nearest(found);
+            let others = match found.len() - 1 {
+                0 => String::new(),
+                1 => " and by another scenario".to_string(),
+                others => format!(" and by {others} other scenarios"),
+            };
+            format!(
+                "{id:<36} found by {property} in {scenario}, seed {seed} of {seeds} ({granularity}){others}, \
+                 {seconds:.1} s: {}\n",
+                line(sentence)
+            )
+        }
+        (Fate::Unseen(why), _) => format!("{id:<36} not to be seen by seeds: {why}\n"),
+        (_, Some((model, checker))) => {
+            format!("{id:<36} ALIVE: {model} under {checker} holds, {seconds:.2} s\n")
+        }
+        (_, None) => format!("{id:<36} ALIVE: no seed finds it, {seconds:.1} s\n"),
+    }
+}
+
+/// The one that needed the fewest seeds.
+fn nearest(found: &[Found]) -> &Found {
+    found.iter().min_by_key(|found| found.seed).expect("something was found")
+}
+
+fn to_json(Row { exhibit, fate, seconds }: &Row) -> Value {
+    let mut object = json!({
         "id": exhibit.id,
         "wrong": exhibit.wrong,
         "source": exhibit.source,
-        "model": exhibit.model,
-        "checker": exhibit.checker.name(),
-        "killed": what.is_some(),
-        "execution": execution,
-        "what": what,
-        "seconds": shown.took.as_secs_f64(),
-    })
+        "model": exhibit.model.map(|(model, _)| model),
+        "checker": exhibit.model.map(|(_, checker)| checker.name()),
+        "killed": matches!(fate, Fate::Model { .. } | Fate::Seeds { .. }),
+        "seconds": seconds,
+    });
+    match fate {
+        Fate::Model { what, execution } => {
+            object["what"] = json!(what);
+            object["execution"] = json!(execution);
+        }
+        Fate::Seeds { found, granularity, seeds } => {
+            let first = nearest(found);
+            object["what"] = json!(first.sentence);
+            object["property"] = json!(first.property);
+            object["scenario"] = json!(first.scenario);
+            object["seed"] = json!(first.seed);
+            object["granularity"] = json!(granularity);
+            object["seeds"] = json!(seeds);
+            object["scenarios"] = json!(found.len());
+        }
+        Fate::Unseen(why) => object["unseen"] = json!(why),
+        Fate::Alive => {}
+    }
+    object
 }
 
 /// `cargo sim museum --list`.
 pub(crate) fn list(output: &mut Output, as_json: bool) {
     if as_json {
-        let all: Vec<Value> = EXHIBITS
-            .iter()
-            .map(|exhibit| {
-                let Exhibit { id, wrong, source, model, .. } = exhibit;
-                json!({ "id": id, "wrong": wrong, "source": source, "model": model })
-            })
-            .collect();
+        let one = |Exhibit { id, wrong, source, model, unseen, .. }: &Exhibit| {
+            let model = model.map(|(model, _)| model);
+            json!({ "id": id, "wrong": wrong, "source": source, "model": model, "unseen": unseen })
+        };
+        let all: Vec<Value> = EXHIBITS.iter().map(one).collect();
         return output.print(&format!("{}\n", json!({ "exhibits": all })));
     }
     for Exhibit { id, wrong, source, model, .. } in EXHIBITS {
-        output.print(&format!("{id:<32} {wrong} ({source}); killed by {model}\n"));
+        let killer = model.map_or("seeds", |(model, _)| model);
+        output.print(&format!("{id:<36} {wrong} ({source}); killed by {killer}\n"));
     }
 }

@@ -1,7 +1,8 @@
-//! What a request costs: the runtime against a hand-written epoll loop.
+//! What a request costs: the runtime against a hand-written epoll loop, or against itself while it records a
+//! trace.
 //!
 //! ```text
-//! cargo bench -p netpoll-tests --bench echo_cpu [-- --connections 64 --requests 200000 --pairs 7]
+//! cargo bench -p netpoll-tests --bench echo_cpu [-- --connections 64 --requests 200000 --pairs 7 --recorded]
 //! ```
 //!
 //! Both servers echo 64 bytes. Each is a process of its own, this binary started again, and is pinned to
@@ -51,6 +52,8 @@ fn main() -> ExitCode {
 enum Kind {
     Netpoll,
     Raw,
+    /// The runtime, recording.
+    Recorded,
 }
 
 impl Kind {
@@ -58,6 +61,7 @@ impl Kind {
         match self {
             Kind::Netpoll => "netpoll",
             Kind::Raw => "raw",
+            Kind::Recorded => "recorded",
         }
     }
 }
@@ -78,7 +82,12 @@ fn serve(kind: &str) -> io::Result<()> {
         announce(listener.local_addr()?);
         return raw_epoll::serve(&listener);
     }
-    netpoll::Builder::new().workers(1).build()?.run(move || {
+    let mut builder = netpoll::Builder::new().workers(1);
+    if kind == Kind::Recorded.name() {
+        // What it records is of no interest here: only what that costs.
+        builder = builder.trace("/dev/null");
+    }
+    builder.build()?.run(move || {
         let listener = netpoll::net::TcpListener::bind("127.0.0.1:0")?;
         announce(listener.local_addr()?);
         listener.serve(|mut stream, _| {
@@ -169,17 +178,28 @@ fn measure(args: &[String]) -> io::Result<()> {
     };
     os::require_descriptors(variants.iter().max().map_or(0, |&max| max as u64) + 64)?;
     os::pin_to_core(LOAD_CORE)?;
+    let recorded = args.iter().any(|arg| arg == "--recorded");
+    let kinds = match recorded {
+        true => (Kind::Recorded, Kind::Netpoll),
+        false => (Kind::Netpoll, Kind::Raw),
+    };
     for connections in variants {
-        compare(connections, requests, pairs)?;
+        compare(kinds, connections, requests, pairs)?;
     }
     Ok(())
 }
 
-fn compare(connections: usize, requests: u64, pairs: u64) -> io::Result<()> {
+fn compare(
+    (one, other): (Kind, Kind),
+    connections: usize,
+    requests: u64,
+    pairs: u64,
+) -> io::Result<()> {
+    let (first, second) = (one.name(), other.name());
     println!("{connections} connections, {requests} requests of {SIZE} bytes, {pairs} pairs");
     println!(
         "{:>6} {:>12} {:>12} {:>7} {:>12} {:>12} {:>11} {:>11}",
-        "pair", "netpoll", "raw", "ratio", "netpoll", "raw", "netpoll", "raw"
+        "pair", first, second, "ratio", first, second, first, second
     );
     println!(
         "{:>6} {:>12} {:>12} {:>7} {:>12} {:>12} {:>11} {:>11}",
@@ -187,35 +207,34 @@ fn compare(connections: usize, requests: u64, pairs: u64) -> io::Result<()> {
     );
     let mut samples = Vec::new();
     for pair in 0..pairs {
-        let both = (
-            sample(Kind::Netpoll, connections, requests)?,
-            sample(Kind::Raw, connections, requests)?,
-        );
+        let both = (sample(one, connections, requests)?, sample(other, connections, requests)?);
         let ratio = both.0.cpu_ns_per_request / both.1.cpu_ns_per_request;
         print_row(&format!("{}", pair + 1), both, ratio);
         samples.push(both);
     }
-    let ratio =
-        median(&samples, |(netpoll, raw)| netpoll.cpu_ns_per_request / raw.cpu_ns_per_request);
+    let ratio = median(&samples, |(one, other)| one.cpu_ns_per_request / other.cpu_ns_per_request);
     let middle = |of: fn(&(Sample, Sample)) -> Sample| Sample {
         cpu_ns_per_request: median(&samples, |both| of(both).cpu_ns_per_request),
         requests_per_second: median(&samples, |both| of(both).requests_per_second),
         switches_per_request: median(&samples, |both| of(both).switches_per_request),
     };
     print_row("median", (middle(|both| both.0), middle(|both| both.1)), ratio);
+    let throughput =
+        median(&samples, |(one, other)| one.requests_per_second / other.requests_per_second);
+    println!("throughput, {first} to {second}: {throughput:.3}");
     println!();
     io::stdout().flush()
 }
 
-fn print_row(name: &str, (netpoll, raw): (Sample, Sample), ratio: f64) {
+fn print_row(name: &str, (one, other): (Sample, Sample), ratio: f64) {
     println!(
         "{name:>6} {:>12.0} {:>12.0} {ratio:>7.3} {:>12.0} {:>12.0} {:>11.4} {:>11.4}",
-        netpoll.cpu_ns_per_request,
-        raw.cpu_ns_per_request,
-        netpoll.requests_per_second,
-        raw.requests_per_second,
-        netpoll.switches_per_request,
-        raw.switches_per_request,
+        one.cpu_ns_per_request,
+        other.cpu_ns_per_request,
+        one.requests_per_second,
+        other.requests_per_second,
+        one.switches_per_request,
+        other.switches_per_request,
     );
 }
 

@@ -7,14 +7,17 @@
 //!
 //! * [`Recorder`] collects records, all of them or the last `n`.
 //! * [`Trace`] is what a recorder has collected.
+//! * [`TraceFile`] is a trace in a file, of a simulated run or of a real one.
 //! * [`Caption`] is what a rendering says beside the records.
 //! * [`text::render`] prints a trace, one line a record, byte for byte the same every time.
 
 mod caption;
+mod file;
 mod record;
 mod recorder;
 pub mod text;
 
 pub use caption::{Caption, Guilt};
+pub use file::{FileError, Origin, TraceFile, write_whole};
 pub use record::{BlockedOn, Entry, Readiness, Record, ThreadId, WorldEvent};
 pub use recorder::{Keep, Recorder, Trace};

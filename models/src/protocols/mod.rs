@@ -15,6 +15,7 @@ mod inbox_model;
 mod park_model;
 mod poller_model;
 mod reuse_model;
+mod ring_model;
 mod run_queue_model;
 mod runtime_model;
 mod scheduler;
@@ -44,6 +45,7 @@ static FILES: &[&[Model]] = &[
     ticket_model::MODELS,
     waiter_model::MODELS,
     inbox_model::MODELS,
+    ring_model::MODELS,
     run_queue_model::MODELS,
     timer_model::MODELS,
     sleep_model::MODELS,

@@ -22,8 +22,8 @@ enum Fate {
     Model { what: String, execution: u64 },
     /// Seeds found it.
     Seeds { found: Vec<Found>, granularity: &'static str, seeds: u64 },
-    /// Nothing of what may be expected to.
-    Alive,
+    /// What was to kill it has not.
+    Alive { unimpressed: String },
     /// Seeds cannot find it.
     Unseen(&'static str),
 }
@@ -51,7 +51,7 @@ pub(crate) fn museum(args: &MuseumArgs, output: &mut Output) -> Result<Verdict, 
         rows.push(row);
     }
     let count = |is: fn(&Fate) -> bool| rows.iter().filter(|row| is(&row.fate)).count();
-    let alive = count(|fate| matches!(fate, Fate::Alive));
+    let alive = count(|fate| matches!(fate, Fate::Alive { .. }));
     if args.json {
         let all: Vec<Value> = rows.iter().map(to_json).collect();
         let object = json!({ "violated": alive > 0, "exhibits": all });
@@ -144,7 +144,7 @@ fn show(
     let fate = match model {
         Some((model, checker)) => match workshop.run(model, checker)?.violation {
             Some((what, execution)) => Fate::Model { what, execution },
-            None => Fate::Alive,
+            None => Fate::Alive { unimpressed: format!("{model} under {checker} holds") },
         },
         None => search(workshop, args.seeds)?,
     };
@@ -162,7 +162,8 @@ fn search(workshop: &Workshop, most: u64) -> Result<Fate, WorkshopError> {
             }
         }
         if seeds == most {
-            return Ok(Fate::Alive);
+            let unimpressed = format!("{seeds} seeds of each scenario find nothing");
+            return Ok(Fate::Alive { unimpressed });
         }
         seeds = (seeds * 10).min(most);
     }
@@ -171,12 +172,15 @@ fn search(workshop: &Workshop, most: u64) -> Result<Fate, WorkshopError> {
 fn text(Row { exhibit, fate, seconds }: &Row) -> String {
     let id = exhibit.id;
     let line = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("; ");
-    match (fate, exhibit.model) {
-        (Fate::Model { what, execution }, Some((model, checker))) => format!(
-            "{id:<36} killed by {model} under {checker}, execution {execution}, {seconds:.2} s: {}\n",
-            line(what)
-        ),
-        (Fate::Seeds { found, granularity, seeds }, _) => {
+    match fate {
+        Fate::Model { what, execution } => {
+            let (model, checker) = exhibit.model.expect("a model killed it");
+            let what = line(what);
+            format!(
+                "{id:<36} killed by {model} under {checker}, execution {execution}, {seconds:.2} s: {what}\n"
+            )
+        }
+        Fate::Seeds { found, granularity, seeds } => {
             let Found { scenario, seed, property, sentence } = nearest(found);
             let others = match found.len() - 1 {
                 0 => String::new(),
@@ -189,11 +193,10 @@ fn text(Row { exhibit, fate, seconds }: &Row) -> String {
                 line(sentence)
             )
         }
-        (Fate::Unseen(why), _) => format!("{id:<36} not to be seen by seeds: {why}\n"),
-        (_, Some((model, checker))) => {
-            format!("{id:<36} ALIVE: {model} under {checker} holds, {seconds:.2} s\n")
+        Fate::Unseen(why) => format!("{id:<36} not to be seen by seeds: {why}\n"),
+        Fate::Alive { unimpressed } => {
+            format!("{id:<36} ALIVE: {unimpressed}, {seconds:.2} s\n")
         }
-        (_, None) => format!("{id:<36} ALIVE: no seed finds it, {seconds:.1} s\n"),
     }
 }
 
@@ -228,7 +231,7 @@ fn to_json(Row { exhibit, fate, seconds }: &Row) -> Value {
             object["scenarios"] = json!(found.len());
         }
         Fate::Unseen(why) => object["unseen"] = json!(why),
-        Fate::Alive => {}
+        Fate::Alive { .. } => {}
     }
     object
 }

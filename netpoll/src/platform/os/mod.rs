@@ -7,6 +7,7 @@
 //! | `kernel.rs` | [`OsKernel`]: the clock, the environment and the calls that every Unix has |
 //! | `linux.rs` | the calls that only Linux has: epoll, eventfd, `accept4` |
 //! | `sockaddr.rs` | addresses, to and from the kernel's form |
+//! | `recording.rs` | [`Recording`]: the same platform for a runtime that records what it does |
 //! | `signal.rs` | `SIGQUIT`, brought to an ordinary thread |
 //! | `memory.rs` | address space: reserve, make usable, guard, discard |
 //! | `fault.rs` | alternate signal stacks, and where a fault happened |
@@ -23,6 +24,7 @@ mod linux;
 pub(crate) mod memory;
 mod parker;
 mod primitives;
+mod recording;
 mod signal;
 mod sockaddr;
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub(crate) mod testing;
 pub use kernel::OsKernel;
 pub use parker::OsParker;
 pub use primitives::{OsMutex, OsThread};
+pub use recording::{Recording, RecordingKernel, Tracer};
 pub use signal::{SigquitGuard, on_sigquit};
 
 /// The production platform.

@@ -5,7 +5,20 @@
 //! time, thread and goroutine in front of an event belong to the recorder (`netpoll-traces`).
 //!
 //! An event is a small `Copy` value. Emitting one on a platform that does not record is an empty
-//! inlined call ([`Kernel::trace`](crate::platform::Kernel::trace)).
+//! inlined call ([`Kernel::trace`](crate::platform::Kernel::trace)). In production a runtime that was built with
+//! [`Builder::trace`](crate::runtime::Builder::trace) records:
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `words.rs` | events as words, for rings and files |
+//! | `ring.rs` | the last events of one thread, written without locks and read by anybody |
+//! | `file.rs` | the file format |
+//!
+//! What joins them, a ring for each thread, is `platform/os/recording.rs`.
+
+pub mod file;
+pub mod ring;
+pub mod words;
 
 use std::fmt;
 
@@ -367,6 +380,13 @@ pub enum Event {
     },
     /// The poller has taken the request to come back out of its channel; the next one is a new one.
     Drained,
+    /// `epoll_wait` has brought an event, in production; a simulator says [more](crate::platform::EpollEvent).
+    Polled {
+        /// What the event carries.
+        data: u64,
+        /// What it reports, in the bits of `epoll`.
+        events: u32,
+    },
     /// A system call and its result.
     Syscall {
         /// The call's name.
@@ -421,6 +441,7 @@ impl fmt::Display for Event {
             Event::Break { sent: true } => f.write_str("break"),
             Event::Break { sent: false } => f.write_str("break (already in flight)"),
             Event::Drained => f.write_str("break drained"),
+            Event::Polled { data, events } => write!(f, "event {events:#x} for {data:#x}"),
             Event::Syscall { name, fd, arg, result } => {
                 if *fd < 0 {
                     write!(f, "{name}() = ")?;

@@ -35,6 +35,7 @@
 //! | [`shrink`](mod@shrink) | makes a failing run smaller |
 //! | [`failure`] | the file that keeps it |
 
+pub mod admit;
 pub mod choice;
 pub mod conform;
 pub mod deviation;

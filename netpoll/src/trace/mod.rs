@@ -23,7 +23,25 @@ pub mod words;
 use std::fmt;
 
 use crate::ops::Deadlines;
-use crate::platform::{Errno, RawFd};
+use crate::platform::{Domain, Errno, RawFd, SockType};
+
+/// What a trace has as the argument of `socket`: the kind of socket.
+pub const INET_STREAM: i64 = 0;
+/// See [`INET_STREAM`].
+pub const INET6_STREAM: i64 = 1;
+
+/// The argument of `socket` in a trace.
+#[must_use]
+pub const fn socket_kind(domain: Domain, kind: SockType) -> i64 {
+    match (domain, kind) {
+        (Domain::Inet, SockType::Stream) => INET_STREAM,
+        (Domain::Inet6, SockType::Stream) => INET6_STREAM,
+        (Domain::Unix, SockType::Stream) => 2,
+        (Domain::Inet, SockType::Datagram) => 3,
+        (Domain::Inet6, SockType::Datagram) => 4,
+        (Domain::Unix, SockType::Datagram) => 5,
+    }
+}
 
 /// The direction of an operation on a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -56,7 +56,7 @@ use std::sync::Arc;
 use netpoll::platform::{
     Domain, EpollEvent, Errno, Kernel, RawFd, Shutdown, SockAddr, SockType, UnixAddr,
 };
-use netpoll::trace::Event;
+use netpoll::trace::{Event, socket_kind};
 use netpoll_traces::{BlockedOn, Readiness};
 
 pub use host::{EngineHost, Host};
@@ -257,7 +257,8 @@ impl<H: Host> Kernel for Simulated<H> {
     }
 
     fn socket(&self, domain: Domain, kind: SockType) -> Result<RawFd, Errno> {
-        self.call("socket", -1, 0, |m, env| m.socket(env, domain, kind), number)
+        let arg = socket_kind(domain, kind);
+        self.call("socket", -1, arg, |m, env| m.socket(env, domain, kind), number)
     }
 
     fn socketpair(&self, domain: Domain, kind: SockType) -> Result<(RawFd, RawFd), Errno> {

@@ -20,10 +20,10 @@ use super::{Os, OsKernel, OsMutex, OsParker, OsThread};
 use crate::platform::{
     Domain, EpollEvent, Errno, Kernel, Platform, Primitives, RawFd, Shutdown, SockAddr, SockType,
 };
-use crate::trace::Event;
 use crate::trace::file::{Head, Origin, Writer, write_whole};
 use crate::trace::ring::{Ring, Stamped};
 use crate::trace::words::{KnownNames, Packed, SYSCALLS};
+use crate::trace::{Event, socket_kind};
 
 /// The production platform, recorded.
 #[derive(Debug)]
@@ -236,7 +236,8 @@ impl Kernel for RecordingKernel {
         OsKernel.clock()
     }
     fn socket(&self, domain: Domain, kind: SockType) -> Result<RawFd, Errno> {
-        self.call("socket", -1, 0, OsKernel.socket(domain, kind), number)
+        let arg = socket_kind(domain, kind);
+        self.call("socket", -1, arg, OsKernel.socket(domain, kind), number)
     }
     fn socketpair(&self, domain: Domain, kind: SockType) -> Result<(RawFd, RawFd), Errno> {
         self.call_for_two("socketpair", OsKernel.socketpair(domain, kind))

@@ -11,6 +11,7 @@
 //! * [`text::render`] prints a trace, one line a record, byte for byte the same every time.
 
 mod caption;
+pub mod lanes;
 mod record;
 mod recorder;
 pub mod text;

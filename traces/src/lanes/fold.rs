@@ -20,9 +20,9 @@ const MOMENTS_BEFORE: usize = 24;
 /// And of so many after it.
 const MOMENTS_AFTER: usize = 6;
 /// So much of the story is shown at most, the last part of it.
-const STORY_MAX: usize = 80;
-/// A shorter stretch is shown: a line that says what was folded would take as much room.
-pub(super) const STRETCH_MIN: usize = 4;
+const STORY_MAX: usize = 40;
+/// A stretch of fewer events than this, counts aside, gets no line of its own: that would take as much room.
+const STRETCH_MIN: usize = 4;
 /// When nobody is accused, it is the goroutines that are left, unless they are more than this.
 const LEFT_MAX: usize = 4;
 
@@ -43,27 +43,29 @@ pub(super) enum Kind {
     Pause,
     Idle,
     EmptyPoll,
-    Use,
+    Count,
     Call,
     Slot,
     Switch,
     Timer,
+    Worker,
     Kernel,
     Other,
 }
 
 impl Kind {
-    const COUNT: usize = 10;
+    const COUNT: usize = 11;
     const NAMES: [(&'static str, &'static str); Kind::COUNT] = [
-        ("of sysmon's pauses", "of sysmon's pauses"),
-        ("of an idle round", "of idle rounds"),
+        ("sysmon pause", "sysmon pauses"),
+        ("idle step", "idle steps"),
         ("empty poll", "empty polls"),
-        ("use or leave", "use or leave"),
+        ("count", "counts"),
         ("call", "calls"),
         ("slot change", "slot changes"),
-        ("of goroutines", "of goroutines"),
-        ("of timers", "of timers"),
-        ("of the kernel", "of the kernel"),
+        ("goroutine event", "goroutine events"),
+        ("timer event", "timer events"),
+        ("worker event", "worker events"),
+        ("kernel event", "kernel events"),
         ("other", "others"),
     ];
 
@@ -71,12 +73,13 @@ impl Kind {
         match record.event {
             _ if record.thread == ThreadId::KERNEL => Kind::Kernel,
             Entry::World(WorldEvent::Fault { .. } | WorldEvent::Healed) => Kind::Kernel,
-            Entry::World(_) => Kind::Other,
+            Entry::World(_) => Kind::Worker,
             Entry::Runtime(event) => match event {
                 Event::Syscall { .. } => Kind::Call,
-                Event::Use { .. } | Event::Leave { .. } => Kind::Use,
+                Event::Use { .. } | Event::Leave { .. } | Event::Waiters { .. } => Kind::Count,
                 Event::Slot { .. } => Kind::Slot,
                 Event::Arm { .. } | Event::Disarm { .. } | Event::Fire { .. } => Kind::Timer,
+                Event::Worker { .. } | Event::Wake { .. } | Event::Break { .. } => Kind::Worker,
                 event if goroutine_of(event).is_some() => Kind::Switch,
                 _ => Kind::Other,
             },
@@ -102,7 +105,10 @@ impl fmt::Display for Stretch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total: usize = self.counts.iter().sum();
         let plural = if total == 1 { "" } else { "s" };
-        write!(f, "… {total} event{plural} in {}", Span(self.span_ns))?;
+        write!(f, "… {total} event{plural}")?;
+        if self.span_ns > 0 {
+            write!(f, " in {}", Span(self.span_ns))?;
+        }
         let counted = self.counts.iter().zip(Kind::NAMES).filter(|(count, _)| **count > 0);
         for (nth, (&count, (one, many))) in counted.enumerate() {
             let separator = if nth == 0 { ":" } else { "," };
@@ -148,7 +154,9 @@ fn dull(trace: &Trace) -> Vec<Fate> {
             Entry::World(WorldEvent::Resume { timed_out: true }) if is_sysmon => {
                 Fate::Quiet(Kind::Pause)
             }
-            Entry::Runtime(Event::Use { .. } | Event::Leave { .. }) => Fate::Quiet(Kind::Use),
+            Entry::Runtime(Event::Use { .. } | Event::Leave { .. } | Event::Waiters { .. }) => {
+                Fate::Quiet(Kind::Count)
+            }
             event if is_empty_poll(&event) => Fate::Folded(Kind::EmptyPoll),
             _ => Fate::Shown,
         });
@@ -194,10 +202,16 @@ fn is_poll(event: &Entry) -> bool {
     }
 }
 
+/// Whether a stretch is of such a size that a line has to say what it was.
+pub(super) fn is_worth_a_line(stretch: &[Fate]) -> bool {
+    let counts = Fate::Quiet(Kind::Count);
+    stretch.iter().filter(|fate| **fate != counts).take(STRETCH_MIN).count() == STRETCH_MIN
+}
+
 /// Shows what is folded in stretches too short to be worth it.
 fn settle(fates: &mut [Fate]) {
     for stretch in fates.chunk_by_mut(|a, b| (*a == Fate::Shown) == (*b == Fate::Shown)) {
-        if stretch.len() < STRETCH_MIN {
+        if !is_worth_a_line(stretch) {
             let folded = stretch.iter_mut().filter(|fate| matches!(fate, Fate::Folded(_)));
             folded.for_each(|fate| *fate = Fate::Shown);
         }
@@ -286,7 +300,7 @@ fn story(trace: &Trace, guilt: &Guilt, fates: &[Fate]) -> Vec<bool> {
     for (at, record) in records.iter().enumerate() {
         scene.apply(record);
         if at >= subjects.since && subjects.have(record, &scene) {
-            told[at] = !matches!(fates[at], Fate::Quiet(Kind::Pause | Kind::Idle));
+            told[at] = !matches!(fates[at], Fate::Quiet(_));
         }
     }
     causes(trace, &mut told);

@@ -19,7 +19,7 @@ const LANES: usize = 13;
 const OTHERS_WIDTH: usize = 9;
 /// A worker's lane is at least this wide, or its neighbours' texts look like its own.
 const WORKER_WIDTH_MIN: usize = 8;
-const KERNEL_WIDTH: usize = 13;
+const KERNEL_WIDTH: usize = 14;
 /// `write fd12: Wait -> Parked(g15)`.
 const MARGIN_WIDTH: usize = 31;
 /// Less is not enough for the lanes of two workers.
@@ -140,6 +140,15 @@ impl Line {
     pub(super) fn put(&mut self, at: usize, text: &str) {
         for (cell, c) in self.cells[at..].iter_mut().zip(text.chars()) {
             *cell = c;
+        }
+    }
+
+    /// Writes a text and a space behind it, so that it does not run into a lifeline.
+    pub(super) fn say(&mut self, at: usize, text: &str) {
+        let end = at + text.chars().count();
+        self.put(at, text);
+        if let Some(cell) = self.cells.get_mut(end) {
+            *cell = ' ';
         }
     }
 

@@ -31,7 +31,7 @@ use std::fmt::Write;
 
 use netpoll::trace::{Micros, Mode};
 
-use self::fold::{Fate, Stretch, fates};
+use self::fold::{Fate, Stretch, fates, is_worth_a_line};
 use self::layout::{Layout, wrap};
 use self::scene::{Doing, Scene};
 use self::sheet::Sheet;
@@ -55,12 +55,12 @@ impl Default for Options {
 }
 
 /// What the marks mean. The same for every trace.
-const LEGEND: &str = "\
-# time: since the line above    │ can run   ┆ sleeps   ▸ switch to this thread   ├─ to a goroutine
-# * the kernel, a timer or a fault   #3 and pd#2 of the log are shown as their goroutine and descriptor
-";
+const LEGEND: [&str; 2] = [
+    "time: since the line above; │ can run, ┆ sleeps; ▸ switch to this thread, ├─ to a goroutine;",
+    "* the kernel, a timer or a fault; #3 and pd#2 of the log appear as goroutine and descriptor",
+];
 /// What is not shown when lanes are folded, beside what is counted in lines of its own.
-const LEGEND_FOLDED: &str = "# not shown where it is brief: use and leave, pauses of sysmon, rounds of workers that find nothing\n";
+const LEGEND_FOLDED: &str = "not shown where brief: use, leave, waiters, pauses of sysmon, rounds of workers that find nothing";
 
 /// Prints a trace.
 #[must_use]
@@ -68,9 +68,9 @@ pub fn render(trace: &Trace, caption: &Caption, options: &Options) -> String {
     let layout = Layout::new(trace, options.width);
     let mut text = String::with_capacity(trace.records.len() * 64);
     banner(trace, caption, layout.width, &mut text);
-    text += LEGEND;
-    if options.fold {
-        text += LEGEND_FOLDED;
+    let folded = options.fold.then_some(LEGEND_FOLDED);
+    for line in LEGEND.into_iter().chain(folded) {
+        paragraph("# ", line, layout.width, &mut text);
     }
     text.push('\n');
     layout.heading().print(&mut text);
@@ -146,7 +146,7 @@ fn body(trace: &Trace, guilt: Option<&Guilt>, fates: &[Fate], mut sheet: Sheet<'
             last = Some(record);
         }
         if let Some(last) = last
-            && fates.len() >= fold::STRETCH_MIN
+            && is_worth_a_line(fates)
         {
             sheet.fold(&mut stretch, last);
         }

@@ -6,7 +6,7 @@
 use super::fold::Stretch;
 use super::layout::{Layout, Line, wrap};
 use super::scene::Scene;
-use super::words::{Phrase, Span, phrase};
+use super::words::{Join, Phrase, Span, phrase};
 use crate::{Entry, Record, ThreadId, Trace};
 use netpoll::trace::Event;
 
@@ -16,11 +16,13 @@ struct Row {
     /// The lifelines, for the lines below if it does not fit into one.
     below: Line,
     thread: ThreadId,
+    g: Option<u64>,
     t_ns: u64,
     is_guilty: bool,
     /// Where its text begins.
     at: usize,
     text: String,
+    join: Join,
     world: String,
     margin: String,
 }
@@ -98,19 +100,32 @@ impl<'a> Sheet<'a> {
         if !same || row.is_guilty || !row.world.is_empty() {
             return false;
         }
-        let room = self.layout.margin - row.at;
         let used = row.text.chars().count();
-        if phrase.note {
-            let note = format!(" ({})", phrase.cell.trim_start());
-            let fits = used > 0 && used + note.len() < room;
+        let room = (self.layout.margin - row.at).saturating_sub(used + 1);
+        if !phrase.margin.is_empty() {
+            let fits = row.margin.is_empty() && room > 0;
             if fits {
-                row.text += &note;
+                row.margin.clone_from(&phrase.margin);
             }
             return fits;
         }
-        let fits = !phrase.margin.is_empty() && row.margin.is_empty() && used < room;
+        let addition = match phrase.join {
+            Join::Never => return false,
+            Join::Note => format!(" ({})", phrase.cell),
+            // Both are of the same goroutine, which has been named.
+            Join::List => {
+                let who = record.g.map_or(String::new(), |g| format!("g{g} "));
+                let what = phrase.cell.strip_prefix(&who).unwrap_or(&phrase.cell);
+                format!(", {what}")
+            }
+        };
+        let comes_in_rows = row.join == Join::List && row.margin.is_empty();
+        let fits = match phrase.join {
+            Join::List => comes_in_rows && row.g == record.g && addition.len() <= room,
+            _ => used > 0 && addition.len() <= room,
+        };
         if fits {
-            row.margin.clone_from(&phrase.margin);
+            row.text += &addition;
         }
         fits
     }
@@ -149,10 +164,12 @@ impl<'a> Sheet<'a> {
             line,
             below,
             thread: record.thread,
+            g: record.g,
             t_ns: record.t_ns,
             is_guilty,
             at,
             text,
+            join: phrase.join,
             world: phrase.world,
             margin: phrase.margin,
         }
@@ -171,8 +188,8 @@ impl<'a> Sheet<'a> {
         let lead_from = if text.is_empty() { at - 1 } else { used + 1 };
         if !world.is_empty() {
             let kernel = self.layout.kernel();
-            line.put(at, &text);
-            line.lead(lead_from, kernel);
+            line.say(at, &text);
+            line.lead(lead_from, kernel - 1);
             line.put(kernel, "*");
             self.wrapped(line, &below, kernel + 2, &world);
             return;
@@ -183,7 +200,7 @@ impl<'a> Sheet<'a> {
         }
         let column = self.layout.margin;
         if used < column {
-            line.put(at, &text);
+            line.say(at, &text);
             if text.chars().count() < 5 {
                 line.lead(lead_from, column - 1);
             }
@@ -200,12 +217,12 @@ impl<'a> Sheet<'a> {
     fn wrapped(&mut self, mut line: Line, below: &Line, at: usize, text: &str) {
         let width = self.layout.width - at;
         if text.chars().count() <= width {
-            line.put(at, text);
+            line.say(at, text);
             line.print(self.text);
             return;
         }
         for text in wrap(text, width) {
-            line.put(at, &text);
+            line.say(at, &text);
             line.print(self.text);
             line.clone_from(below);
         }

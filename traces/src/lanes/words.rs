@@ -21,14 +21,27 @@ pub(super) struct Phrase {
     pub(super) margin: String,
     /// In the lane of the kernel and the timers, although a thread was there.
     pub(super) world: String,
-    /// May stand behind what the thread did just before.
-    pub(super) note: bool,
+    /// How it may stand behind what the thread did just before.
+    pub(super) join: Join,
+}
+
+/// How a phrase may join the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Join {
+    /// It begins a line.
+    #[default]
+    Never,
+    /// In brackets, whatever it was.
+    Note,
+    /// After a comma, when that one is of the kind that comes in rows as well.
+    List,
 }
 
 /// What a record says; the scene is the one after it.
 pub(super) fn phrase(trace: &Trace, scene: &Scene, record: &Record) -> Phrase {
     let mut phrase = Phrase::default();
-    let Phrase { cell, margin, world, note } = &mut phrase;
+    let Phrase { cell, margin, world, join } = &mut phrase;
+    *join = join_of(&record.event);
     if let Some(g) = record.g
         && !names_its_goroutine(&record.event)
     {
@@ -82,15 +95,27 @@ pub(super) fn phrase(trace: &Trace, scene: &Scene, record: &Record) -> Phrase {
             Event::Worker { phase: WorkerPhase::Polling { until_ns, .. } } => {
                 write!(cell, "worker polling{}", Until(now, until_ns))
             }
-            Event::Waiters { .. } => {
-                *note = true;
-                write!(cell, "{event}")
-            }
             event => write!(cell, "{event}"),
         },
     };
     said.expect("to a String");
     phrase
+}
+
+fn join_of(event: &Entry) -> Join {
+    match event {
+        Entry::Runtime(Event::Waiters { .. }) => Join::Note,
+        Entry::Runtime(
+            Event::Go { .. }
+            | Event::Ready { .. }
+            | Event::Wake { .. }
+            | Event::Break { .. }
+            | Event::Drained
+            | Event::Worker { .. },
+        )
+        | Entry::World(WorldEvent::Resume { .. }) => Join::List,
+        _ => Join::Never,
+    }
 }
 
 /// Whether the words of an event begin with the goroutine that runs.

@@ -8,6 +8,7 @@
 //! * [`Recorder`] collects records, all of them or the last `n`.
 //! * [`Trace`] is what a recorder has collected.
 //! * [`Caption`] is what a rendering says beside the records.
+//! * [`lanes::render`] shows a trace to people: who did what, side by side.
 //! * [`text::render`] prints a trace, one line a record, byte for byte the same every time.
 
 mod caption;

@@ -11,6 +11,7 @@ use netpoll::{go, yield_now};
 use netpoll_sim::explore::{Finding, Options, Plan, Property, Summary, execute, explore};
 use netpoll_sim::scenarios::{self, Scenario};
 use netpoll_sim::{ChoiceKind, FaultKind, Faults, Granularity, Keep, Profile, Source};
+use netpoll_traces::WorldEvent;
 
 /// A scenario that lives as long as the tests.
 fn scenario(body: fn()) -> &'static Scenario {
@@ -122,6 +123,27 @@ fn a_finding_replays_exactly_from_its_seed_and_from_its_choices() {
     assert_eq!(from_choices.report.diverged, None);
     assert_eq!(from_seed.report, from_choices.report);
     assert_eq!(from_choices.violation, Some(finding.violation));
+}
+
+#[test]
+fn a_panic_is_at_the_record_that_tells_of_it_whatever_is_kept() {
+    let scenario = scenario(|| {
+        sleep(Duration::from_nanos(1));
+        panic!("no more");
+    });
+    let run = |keep| {
+        let run = execute(scenario, &Options::of(scenario), Source::Seed(3), keep);
+        (run.violation.expect("it panics"), run.report.trace)
+    };
+    let all = run(Keep::All);
+    let last = run(Keep::Last(all.1.records.len() - 5));
+    assert_eq!(all.0, last.0);
+    assert!(last.1.dropped > 0 && last.0.at > last.0.guilt(&last.1).at);
+    for (violation, trace) in [all, last] {
+        // It was raised some records before the end: destructors ran after it.
+        let at = violation.guilt(&trace).at.expect("it was kept");
+        assert_eq!(trace.records[at].event, WorldEvent::Panic.into());
+    }
 }
 
 /// A program that is not a function of its choices must not be believed.

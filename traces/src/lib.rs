@@ -9,10 +9,12 @@
 //! * [`Trace`] is what a recorder has collected.
 //! * [`TraceFile`] is a trace in a file, of a simulated run or of a real one.
 //! * [`Caption`] is what a rendering says beside the records.
+//! * [`lanes::render`] shows a trace to people: who did what, side by side.
 //! * [`text::render`] prints a trace, one line a record, byte for byte the same every time.
 
 mod caption;
 mod file;
+pub mod lanes;
 mod record;
 mod recorder;
 pub mod text;

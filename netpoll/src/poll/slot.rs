@@ -281,7 +281,12 @@ mod tests {
 
     #[test]
     fn the_transition_matrix_is_the_one_of_the_specification() {
-        insta::assert_snapshot!(matrix());
+        let mut settings = insta::Settings::clone_current();
+        // Beside those of the other machines.
+        settings.set_snapshot_path("../../../traces/snapshots/machines");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!("slot_functions", matrix()));
     }
 
     #[test]

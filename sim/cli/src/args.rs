@@ -232,9 +232,15 @@ pub(crate) struct ReplayArgs {
     /// Give the run up if it passes no point for so long.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time)]
     pub(crate) patience: Duration,
-    /// Print the trace as text, which is the default.
-    #[arg(long, conflicts_with = "json")]
+    /// Print the trace as lanes, one for each worker, which is the default.
+    #[arg(long, conflicts_with_all = ["log", "json"])]
     text: bool,
+    /// Print the trace as a log, one line for each record.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) log: bool,
+    /// Print every record in the lanes.
+    #[arg(long, conflicts_with_all = ["log", "json"])]
+    pub(crate) no_fold: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -9,7 +9,7 @@ use netpoll_sim::explore::{
 use netpoll_sim::failure::Failure;
 use netpoll_sim::scenarios::{self, Scenario};
 use netpoll_sim::{Keep, Profile, Source};
-use netpoll_traces::text;
+use netpoll_traces::{Caption, lanes, text};
 use serde_json::{Value, json};
 
 use crate::args::{self, ReplayArgs};
@@ -55,11 +55,7 @@ pub(crate) fn replay(args: &ReplayArgs, output: &mut Output) -> Result<Verdict, 
         // It is only a warning, and the replay says the same in its header.
         let _unwritten = to_stderr(&text);
     }
-    let text = if args.json {
-        String::new()
-    } else {
-        header(&run) + &text::render(&execution.report.trace) + &footer(&execution, &end)
-    };
+    let text = if args.json { String::new() } else { to_text(args, &run, &execution, &end) };
     let json = args.json.then(|| to_json(&run, &execution, &end));
     let finding = Finding::of(run.scenario, &run.options, run.seed, execution)
         .map(|finding| Finding { profile: run.profile, ..finding });
@@ -145,13 +141,25 @@ fn given(args: &ReplayArgs) -> Option<&'static str> {
     first.map(|(_, name)| name)
 }
 
+/// The trace for people: as lanes, or as a log.
+fn to_text(args: &ReplayArgs, run: &Run, execution: &Execution, end: &str) -> String {
+    let trace = &execution.report.trace;
+    let (title, end) = (header(run), footer(execution, end));
+    if args.log {
+        return format!("# {title}\n{}# {end}\n", text::render(trace));
+    }
+    let guilt = execution.violation.as_ref().map(|violation| violation.guilt(trace));
+    let options = lanes::Options { fold: !args.no_fold, ..lanes::Options::default() };
+    lanes::render(trace, &Caption { title, end, guilt }, &options)
+}
+
 fn header(run: &Run) -> String {
     let seed = match run.seed {
         Some(seed) => format!(" seed {seed}"),
         None => String::new(),
     };
     format!(
-        "# {}{seed}, granularity {}, faults {}, {} workers\n",
+        "{}{seed}, granularity {}, faults {}, {} workers",
         run.scenario.name,
         granularity_name(run.options.granularity),
         faults(run),
@@ -167,7 +175,7 @@ fn faults(run: &Run) -> &'static str {
 fn footer(execution: &Execution, end: &str) -> String {
     let report = &execution.report;
     let (steps, choices) = (report.steps, report.choices.len());
-    format!("# {end}: {steps} steps, {choices} choices\n")
+    format!("{end}: {steps} steps, {choices} choices")
 }
 
 fn to_json(run: &Run, execution: &Execution, end: &str) -> Value {

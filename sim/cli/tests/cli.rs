@@ -68,6 +68,7 @@ fn bad_usage_is_one_clear_line_and_code_2() {
         (&["replay", "echo"], "--seed 17"),
         (&["replay", "echo", "--seed", "-1"], "-1"),
         (&["replay", "echo", "--seed", "1", "--text", "--json"], "--json"),
+        (&["replay", "echo", "--seed", "1", "--log", "--no-fold"], "--no-fold"),
         (&["replay", "no/such/file"], "cannot be read"),
         (&["replay", "/"], "cannot be read"),
         (&["replay", "ehco", "--seed", "1"], "did you mean `echo`?"),
@@ -166,6 +167,29 @@ fn a_replay_of_a_clean_run_is_code_0_and_its_seed_may_be_hexadecimal() {
     assert!(text(&decimal.stdout).contains("# finished: "));
     let other = output(&["replay", "echo", "--seed", "256"]);
     assert!(decimal.stdout != other.stdout);
+}
+
+#[test]
+fn a_replay_prints_lanes_whole_lanes_or_a_log() {
+    let print = |flags: &[&str]| {
+        let broken = ["replay", "broken", "--seed", "0", "--granularity", "atomic"];
+        let output = output(&[&broken[..], flags].concat());
+        assert_eq!(code(&output), 1, "{flags:?}");
+        text(&output.stdout)
+    };
+    let (lanes, whole, log) = (print(&[]), print(&["--no-fold"]), print(&["--log"]));
+    assert_eq!(lanes, print(&["--text"]));
+    for lanes in [&lanes, &whole] {
+        for part in ["!! VIOLATED deadlock\n", "!! deadlock: nobody can", "\n>>           ^ deadlock: "] {
+            assert!(lanes.contains(part), "no `{part}` in:\n{lanes}");
+        }
+        assert!(lanes.lines().all(|line| line.chars().count() <= 100), "{lanes}");
+    }
+    let pauses = |text: &str| text.matches("resume: timed out").count();
+    assert!(lanes.contains(" sysmon pauses") && pauses(&lanes) == 0, "{lanes}");
+    // Nothing is folded, nothing is lost: each record of the log is in the whole lanes.
+    assert!(pauses(&whole) > 10 && pauses(&whole) == pauses(&log));
+    assert!(log.contains("\nt=") && !log.contains("VIOLATED"), "{log}");
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn carry_out<P: Platform>(
         threads_abandoned: report.threads_abandoned,
         abandons: scenario.abandons,
     };
-    let violation = oracles.finish(&end).or_else(|| Violation::of(&report));
+    let violation = oracles.finish(&end).or_else(|| Violation::of(&report, oracles.panic()));
     (report.violations, report.checks) = (oracles.violations().to_vec(), oracles.checks());
     Execution { report, goroutines, violation }
 }

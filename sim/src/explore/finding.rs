@@ -24,7 +24,7 @@ const EVENTS: usize = 10;
 /// 1. what was violated, by which run;
 /// 2. the goroutines, and the descriptors if everybody is stuck;
 /// 3. the last events: those of the goroutine and the descriptor that the violation is about, if it is
-///    about one; else those up to the first panic, if there was one;
+///    about one; else those up to the first panic, if there was one; the one at which it was seen is marked;
 /// 4. what it needs, if that is little enough to be read;
 /// 5. the command that shows it again, and where it was saved.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ pub struct Finding {
     pub panicked: Option<String>,
     /// The last events, as text.
     pub events: Vec<String>,
+    /// Which of them was the one too many, if it is among them.
+    pub guilty: Option<usize>,
     /// In what a second run of the same differed from the first, which must not be: then the simulator
     /// is not deterministic, and the finding may be its fault.
     pub nondeterminism: Option<String>,
@@ -71,6 +73,7 @@ impl Finding {
     ) -> Option<Finding> {
         let violation = execution.violation?;
         let report = execution.report;
+        let (events, guilty) = last_events(&report.trace, &violation);
         Some(Finding {
             scenario,
             options: options.clone(),
@@ -79,7 +82,8 @@ impl Finding {
             needs: needs(&report),
             shrunk: None,
             panicked: panicked(&report.trace),
-            events: last_events(&report.trace, &violation),
+            events,
+            guilty,
             violation,
             choices: report.choices,
             goroutines: execution.goroutines,
@@ -164,25 +168,28 @@ pub fn faults_name(faults: &Faults) -> Option<&'static str> {
     found.map(Profile::name)
 }
 
-/// The last events of a run, as lines of text.
-fn last_events(trace: &Trace, violation: &Violation) -> Vec<String> {
+/// The last events of a run, as lines of text, and which of them was guilty.
+fn last_events(trace: &Trace, violation: &Violation) -> (Vec<String>, Option<usize>) {
     let end = match violation.subject {
         Some(_) => None,
         None => first_panic(trace).map(|at| at + 1),
     };
     let until = &trace.records[..end.unwrap_or(trace.records.len())];
-    let is_shown = |record: &&Record| match violation.subject {
+    let is_shown = |(_, record): &(usize, &Record)| match violation.subject {
         Some((g, fd)) => record.g == Some(g) || concerns(record.event, g, fd),
         // After the last goroutine has parked, workers and sysmon go to sleep at length.
         None => violation.property != Property::Deadlock || record.g.is_some(),
     };
-    let mut records: Vec<Record> = until.iter().rev().filter(is_shown).copied().collect();
-    records.truncate(EVENTS);
-    records.reverse();
+    let last = until.iter().enumerate().rev().filter(is_shown).take(EVENTS);
+    let mut places: Vec<usize> = last.map(|(at, _)| at).collect();
+    places.reverse();
+    let at = violation.guilt(trace).at;
+    let guilty = places.iter().position(|&place| Some(place) == at);
+    let records = places.iter().map(|&at| trace.records[at]).collect();
     let shown = Trace { threads: trace.threads.clone(), records, dropped: 0 };
     let text = text::render(&shown);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.trim_end().to_string()).collect()
+    (lines.map(|line| line.trim_end().to_string()).collect(), guilty)
 }
 
 /// Where the trace has its first panic.
@@ -259,8 +266,9 @@ impl fmt::Display for Finding {
             }
             (None, None) => writeln!(f, "\nlast events:")?,
         }
-        for line in &self.events {
-            writeln!(f, "  {line}")?;
+        for (nth, line) in self.events.iter().enumerate() {
+            let mark = if Some(nth) == self.guilty { ">" } else { " " };
+            writeln!(f, "{mark} {line}")?;
         }
         self.needs_fmt(f)?;
         match self.shrunk {

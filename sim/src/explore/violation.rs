@@ -6,6 +6,7 @@
 use std::fmt;
 
 use netpoll::sched::g::Status;
+use netpoll_traces::{Guilt, Trace};
 
 use crate::{Outcome, Report};
 
@@ -134,6 +135,9 @@ pub struct Violation {
     pub sentence: String,
     /// The goroutine and the descriptor that it is about, if it is about one.
     pub subject: Option<(u64, i32)>,
+    /// The index of the record at which it was seen, among all records of the run, kept or not; the same
+    /// whenever the run is made again. `None` for what shows at the end only.
+    pub at: Option<usize>,
 }
 
 impl fmt::Display for Violation {
@@ -143,15 +147,30 @@ impl fmt::Display for Violation {
 }
 
 impl Violation {
-    pub(super) fn new(property: Property, sentence: String) -> Violation {
-        Violation { property, sentence, subject: None }
+    /// What a rendering of the trace says about it.
+    #[must_use]
+    pub fn guilt(&self, trace: &Trace) -> Guilt {
+        // The first records of the run may not have been kept.
+        let kept = |at: usize| at.checked_sub(trace.dropped as usize);
+        Guilt {
+            property: self.property.name().to_string(),
+            sentence: self.sentence.clone(),
+            at: self.at.and_then(kept).filter(|&at| at < trace.records.len()),
+            g: self.subject.map(|(g, _)| g),
+            fd: self.subject.map(|(_, fd)| fd),
+        }
     }
 
-    /// What the end of a run violated that needs no oracle to be seen.
-    pub(super) fn of(report: &Report) -> Option<Violation> {
+    pub(super) fn new(property: Property, sentence: String) -> Violation {
+        Violation { property, sentence, subject: None, at: None }
+    }
+
+    /// What the end of a run violated that needs no oracle to be seen; `panic` is where its first panic is.
+    pub(super) fn of(report: &Report, panic: Option<usize>) -> Option<Violation> {
         match &report.outcome {
             panicked @ Outcome::Panicked { .. } => {
-                Some(Violation::new(Property::Panic, panicked.to_string()))
+                let violation = Violation::new(Property::Panic, panicked.to_string());
+                Some(Violation { at: panic, ..violation })
             }
             intrusion @ Outcome::Intrusion { .. } => {
                 Some(Violation::new(Property::Intrusion, intrusion.to_string()))
@@ -198,7 +217,7 @@ pub fn status_text(status: Status) -> String {
 mod tests {
     use super::*;
     use crate::oracle::Checks;
-    use crate::{FaultCounts, Tally, Trace};
+    use crate::{FaultCounts, Tally};
 
     #[test]
     fn a_run_without_end_says_in_which_phase() {
@@ -219,7 +238,7 @@ mod tests {
             threads_abandoned: 0,
         };
         let check = |report: &Report, expected: &str| {
-            assert_eq!(Violation::of(report).expect("it has no end").sentence, expected);
+            assert_eq!(Violation::of(report, None).expect("it has no end").sentence, expected);
         };
         check(
             &endless,

@@ -53,7 +53,7 @@ use std::fmt;
 
 use netpoll::platform::RawFd;
 use netpoll::runtime::GoroutineState;
-use netpoll_traces::{Record, ThreadId};
+use netpoll_traces::{Record, ThreadId, WorldEvent};
 
 use crate::explore::{Property, Violation};
 use crate::{OpenFd, Outcome};
@@ -109,12 +109,12 @@ impl Complaint {
         self
     }
 
-    fn into_violation(self, about: &About) -> Violation {
+    fn into_violation(self, about: &About, at: Option<usize>) -> Violation {
         let Complaint { number, property, what, subject } = self;
         let property = property.unwrap_or(about.property);
         let name = property.name().replace('-', " ");
         let sentence = format!("{number} {name}: {what}").trim_start().to_string();
-        Violation { property, sentence, subject }
+        Violation { property, sentence, subject, at }
     }
 }
 
@@ -237,6 +237,10 @@ macro_rules! oracles {
             facts: Facts,
             $($name: $oracle,)*
             violations: Vec<Violation>,
+            /// How many records were shown.
+            seen: usize,
+            /// Which of them tells of the first panic.
+            panic: Option<usize>,
         }
 
         impl Oracles {
@@ -257,7 +261,7 @@ macro_rules! oracles {
             pub fn idle(&mut self, idle: &Idle, look: &dyn Look) -> bool {
                 $(
                     let verdict = self.$name.idle(idle, &self.facts, look);
-                    self.take(self.$name.about(), verdict);
+                    self.take(self.$name.about(), verdict, self.last());
                 )*
                 self.violations.is_empty()
             }
@@ -266,7 +270,7 @@ macro_rules! oracles {
             pub fn moved(&mut self, moved: &Moved<'_>) -> bool {
                 $(
                     let verdict = self.$name.moved(moved);
-                    self.take(self.$name.about(), verdict);
+                    self.take(self.$name.about(), verdict, self.last());
                 )*
                 self.violations.is_empty()
             }
@@ -276,7 +280,7 @@ macro_rules! oracles {
                 if self.violations.is_empty() {
                     $(
                         let verdict = self.$name.finish(end, &self.facts);
-                        self.take(self.$name.about(), verdict);
+                        self.take(self.$name.about(), verdict, None);
                     )*
                 }
                 self.violations.first().cloned()
@@ -284,9 +288,10 @@ macro_rules! oracles {
 
             /// Shows one record to all. False when it must not be: the run is over then.
             pub fn observe(&mut self, record: &Record, look: &dyn Look) -> bool {
+                self.count(record);
                 $(
                     let verdict = self.$name.observe(record, &self.facts, look);
-                    self.take(self.$name.about(), verdict);
+                    self.take(self.$name.about(), verdict, self.last());
                 )*
                 self.facts.apply(record, look);
                 self.violations.is_empty()
@@ -312,9 +317,29 @@ oracles! {
 
 impl Oracles {
     #[inline]
-    fn take(&mut self, about: &About, verdict: Verdict) {
+    fn count(&mut self, record: &Record) {
+        if self.panic.is_none() && record.event == WorldEvent::Panic.into() {
+            self.panic = Some(self.seen);
+        }
+        self.seen += 1;
+    }
+
+    /// The index of the last record that was shown.
+    #[inline]
+    fn last(&self) -> Option<usize> {
+        self.seen.checked_sub(1)
+    }
+
+    /// The index of the record of the first panic, among all that were shown.
+    #[must_use]
+    pub fn panic(&self) -> Option<usize> {
+        self.panic
+    }
+
+    #[inline]
+    fn take(&mut self, about: &About, verdict: Verdict, at: Option<usize>) {
         if let Err(complaint) = verdict {
-            self.violations.push(complaint.into_violation(about));
+            self.violations.push(complaint.into_violation(about, at));
         }
     }
 

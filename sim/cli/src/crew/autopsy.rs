@@ -89,7 +89,7 @@ pub(super) fn of_seed(
 
 fn died(words: &str, step: u64) -> Violation {
     let sentence = format!("{}the process of the run {words}", after(step));
-    Violation { property: Property::Crash, sentence, subject: None }
+    Violation { property: Property::Crash, sentence, subject: None, at: None }
 }
 
 fn fell_silent(patience: Duration, step: u64) -> Violation {
@@ -98,7 +98,7 @@ fn fell_silent(patience: Duration, step: u64) -> Violation {
          a call that blocks the thread",
         after(step)
     );
-    Violation { property: Property::Hang, sentence, subject: None }
+    Violation { property: Property::Hang, sentence, subject: None, at: None }
 }
 
 fn after(step: u64) -> String {

@@ -66,7 +66,8 @@ fn carry_out(order: &Order) {
         Order::UpTo { world, seed, step, choices, property, sentence } => {
             let plan = world.plan(0..0).zip(Property::from_name(property));
             let Some((plan, property)) = plan else { process::exit(2) };
-            let violation = Violation { property, sentence: sentence.clone(), subject: None };
+            let violation =
+                Violation { property, sentence: sentence.clone(), subject: None, at: None };
             let (options, source) = (plan.options(*seed), plan.source(*seed));
             let up_to = execute_up_to(plan.scenario, &options, source, *step);
             let finding = Finding::fatal(plan.scenario, &options, Some(*seed), violation, up_to);

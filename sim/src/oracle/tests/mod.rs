@@ -14,7 +14,7 @@ mod wakeups;
 
 use super::{COUNT, Oracles};
 use crate::explore::{Execution, Property};
-use crate::scenarios;
+use crate::{Outcome, Report, scenarios};
 
 /// Demands that a run was stopped by one oracle and no other, with a sentence that has these parts.
 #[track_caller]
@@ -29,6 +29,11 @@ fn assert_seen_by(execution: Option<Execution>, property: Property, parts: &[&st
         assert!(violation.sentence.contains(part), "no `{part}` in `{violation}`");
     }
     assert_eq!(execution.violation.as_ref(), Some(violation));
+    // The record that must not be is the last one; what only the end shows is at none.
+    let Report { outcome, trace, .. } = &execution.report;
+    let seen = trace.dropped as usize + trace.records.len();
+    let last = (*outcome == Outcome::Violated).then(|| seen - 1);
+    assert_eq!(violation.at, last, "{violation}");
 }
 
 /// The scenario with this name.

@@ -10,7 +10,12 @@
 //! * [`Caption`] is what a rendering says beside the records.
 //! * [`text::render`] prints a trace, one line a record, byte for byte the same every time.
 
+pub mod actors;
 mod caption;
+pub mod causes;
+pub mod html;
+mod json;
+pub mod look;
 mod record;
 mod recorder;
 pub mod text;

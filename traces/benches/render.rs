@@ -11,14 +11,18 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use netpoll_traces::{Caption, Guilt, Trace, html};
+use netpoll_traces::{Caption, Guilt, Trace, html, perfetto, svg};
 
 mod synthetic;
 
 /// Writes one picture.
 type Write = fn(&Trace, &Caption, &mut dyn io::Write) -> io::Result<()>;
 
-const PICTURES: [(&str, Write); 1] = [("html", html::write)];
+const PICTURES: [(&str, &str, Write); 3] = [
+    ("html", "html", html::write),
+    ("svg", "svg", |trace, caption, out| out.write_all(svg::render(trace, caption).as_bytes())),
+    ("perfetto", "json", perfetto::write),
+];
 
 fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -36,7 +40,7 @@ fn main() -> io::Result<()> {
     let trace = synthetic::trace(records);
     let caption = caption(&trace);
     println!("{} records", trace.records.len());
-    for (name, write) in PICTURES {
+    for (name, extension, write) in PICTURES {
         let mut picture = Vec::new();
         let mut times: Vec<f64> = Vec::new();
         for _ in 0..5 {
@@ -49,7 +53,7 @@ fn main() -> io::Result<()> {
         let megabytes = picture.len() as f64 / 1e6;
         println!("{name:9} {:7.1} ms (median of 5)  {megabytes:6.2} MB", times[2]);
         if let Some(folder) = &into {
-            std::fs::write(folder.join(format!("long.{name}")), &picture)?;
+            std::fs::write(folder.join(format!("long.{extension}")), &picture)?;
         }
     }
     Ok(())

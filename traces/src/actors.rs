@@ -300,3 +300,112 @@ impl Cast {
         Actors { lanes: self.lanes, of: self.of }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Keep, Recorder};
+    use netpoll::trace::Mode;
+
+    const W0: ThreadId = ThreadId(1);
+    const READ: WaitReason = WaitReason::Io(4, Mode::Read);
+
+    fn trace(keep: Keep, events: &[(ThreadId, Entry)]) -> Trace {
+        let mut recorder = Recorder::new(keep);
+        recorder.add_thread("main");
+        recorder.add_thread("netpoll-w0");
+        for (thread, event) in events {
+            recorder.record(0, *thread, *event);
+        }
+        recorder.finish()
+    }
+
+    fn stretches(actors: &Actors, actor: Actor) -> Vec<(usize, usize, Doing)> {
+        let lane = &actors.lanes[actors.lane(actor).expect("it acts")];
+        lane.stretches.iter().map(|s| (s.from, s.to, s.doing)).collect()
+    }
+
+    fn life(g: u64) -> [(ThreadId, Entry); 6] {
+        [
+            (ThreadId::MAIN, Event::Go { g }.into()),
+            (W0, Event::Run { g }.into()),
+            (W0, Event::Park { g, on: READ }.into()),
+            (ThreadId::MAIN, Event::Ready { g }.into()),
+            (W0, Event::Run { g }.into()),
+            (W0, Event::Done { g }.into()),
+        ]
+    }
+
+    #[test]
+    fn a_goroutine_is_runnable_runs_and_is_parked_in_turn() {
+        let actors = Actors::of(&trace(Keep::All, &life(7)));
+        let expected = [
+            (0, 1, Doing::Runnable),
+            (1, 2, Doing::On(W0)),
+            (2, 3, Doing::Parked(READ)),
+            (3, 4, Doing::Runnable),
+            (4, 5, Doing::On(W0)),
+        ];
+        assert_eq!(stretches(&actors, Actor::Goroutine(7)), expected);
+        let running = [(1, 2, Doing::Running(7)), (4, 5, Doing::Running(7))];
+        assert_eq!(stretches(&actors, Actor::Thread(W0)), running);
+        let lane = &actors.lanes[actors.lane(Actor::Goroutine(7)).expect("it acts")];
+        assert_eq!((lane.from, lane.to), (0, 5));
+    }
+
+    #[test]
+    fn records_lie_on_the_lane_of_their_goroutine_or_else_of_their_thread() {
+        let events = [(ThreadId::KERNEL, WorldEvent::Healed.into())];
+        let events = [&life(7)[..], &events].concat();
+        let trace = trace(Keep::All, &events);
+        let actors = Actors::of(&trace);
+        let names: Vec<_> = actors.of.iter().map(|&lane| actors.lanes[lane].name(&trace)).collect();
+        assert_eq!(names, ["main", "g7", "g7", "main", "g7", "g7", "kernel"]);
+        let order: Vec<_> = actors.lanes.iter().map(|lane| lane.name(&trace)).collect();
+        assert_eq!(order, ["kernel", "main", "w0", "g7"]);
+    }
+
+    #[test]
+    fn an_abandoned_park_is_a_run_that_goes_on() {
+        let park = (W0, Event::Park { g: 7, on: READ }.into());
+        let events = [life(7)[1], park, (W0, Event::Abandon { g: 7 }.into())];
+        let actors = Actors::of(&trace(Keep::All, &events));
+        let expected = [(0, 1, Doing::On(W0)), (1, 2, Doing::Parked(READ)), (2, 3, Doing::On(W0))];
+        assert_eq!(stretches(&actors, Actor::Goroutine(7)), expected);
+    }
+
+    #[test]
+    fn who_is_seen_in_the_middle_of_something_begins_there() {
+        let used = (W0, Event::Use { fd: 4, pd: 0 }.into());
+        let events = [life(7)[0], life(7)[1], used, used, life(7)[2]];
+        let actors = Actors::of(&trace(Keep::Last(2), &events));
+        let expected = [(0, 1, Doing::On(W0)), (1, 2, Doing::Parked(READ))];
+        assert_eq!(stretches(&actors, Actor::Goroutine(7)), expected);
+    }
+
+    #[test]
+    fn blocks_lie_within_what_the_thread_was_doing() {
+        let on = BlockedOn::Lock(1);
+        let block = (W0, WorldEvent::Block { on, until_ns: u64::MAX }.into());
+        let resume = (W0, WorldEvent::Resume { timed_out: false }.into());
+        let phase = |phase| (W0, Event::Worker { phase }.into());
+        let (parked, awake) = (phase(WorkerPhase::Parked), phase(WorkerPhase::Awake));
+        let exit = (W0, WorldEvent::Exit.into());
+        let events = [life(7)[1], block, resume, life(7)[2], parked, block, resume, awake, exit];
+        let actors = Actors::of(&trace(Keep::All, &events));
+        let lane = &actors.lanes[actors.lane(Actor::Thread(W0)).expect("it acts")];
+        let doing = Doing::Blocked(on);
+        let expected = [Stretch { from: 1, to: 2, doing }, Stretch { from: 5, to: 6, doing }];
+        assert_eq!(lane.blocks, expected);
+        let expected = [(0, 3, Doing::Running(7)), (4, 7, Doing::Phase(WorkerPhase::Parked))];
+        assert_eq!(stretches(&actors, Actor::Thread(W0)), expected);
+        assert_eq!(lane.to, 8);
+    }
+
+    #[test]
+    fn what_never_ends_ends_with_the_trace() {
+        let actors = Actors::of(&trace(Keep::All, &life(7)[..3]));
+        let last = stretches(&actors, Actor::Goroutine(7)).pop();
+        assert_eq!(last, Some((2, 3, Doing::Parked(READ))));
+    }
+}

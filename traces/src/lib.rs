@@ -16,8 +16,10 @@ pub mod causes;
 pub mod html;
 mod json;
 pub mod look;
+pub mod perfetto;
 mod record;
 mod recorder;
+pub mod svg;
 pub mod text;
 
 pub use caption::{Caption, Guilt};

@@ -26,8 +26,9 @@ impl Watched {
         wakeup == 0 || self.wanted == 0 || wakeup & self.wanted != 0
     }
 
-    fn is_edge_triggered(&self) -> bool {
-        self.wanted & libc::EPOLLET as u32 != 0
+    /// Whether it is known to be reported for as long as it is ready.
+    fn is_level_triggered(&self) -> bool {
+        self.wanted != 0 && self.wanted & libc::EPOLLET as u32 == 0
     }
 }
 
@@ -132,7 +133,7 @@ impl Io {
 
     fn harvest(&mut self, found: &mut Found, at: usize, file: u32, events: u32, data: u64) {
         let watched = self.files.entry(file).or_default();
-        if watched.queued.is_empty() && !watched.is_edge_triggered() {
+        if watched.queued.is_empty() && watched.is_level_triggered() {
             found.add(watched.reported, at, Why::Queue);
         }
         for from in watched.queued.drain(..) {

@@ -24,8 +24,8 @@ const arrowsInView = (first, last) => {
 const endY = (lane) => {
   const y = yOf(lane);
   if (isPinned(lane)) return y;
-  if (Number.isNaN(y)) return view.height + ROW;
-  return Math.max(AXIS + pinnedHeight() - ROW, Math.min(view.height + ROW, y));
+  if (Number.isNaN(y)) return view.height + IDLE;
+  return Math.max(AXIS + pinnedHeight - IDLE, Math.min(view.height + IDLE, y));
 };
 
 const drawArrow = (ctx, arrow) => {
@@ -34,9 +34,9 @@ const drawArrow = (ctx, arrow) => {
   const dx = x2 - x1, dy = y2 - y1;
   let bend1x, bend1y, bend2x, bend2y;
   if (Math.abs(dy) < 1) {
-    // Within a row: a low bow under the marks, where no caption stands.
-    const rise = Math.min(13, 5 + dx * 0.05);
-    [bend1x, bend1y, bend2x, bend2y] = [x1 + dx * 0.2, y1 + rise, x2 - dx * 0.2, y2 + rise];
+    // Within a row: a low bow between the marks and the captions above them.
+    const rise = Math.min(11, 6 + dx * 0.03);
+    [bend1x, bend1y, bend2x, bend2y] = [x1 + dx * 0.2, y1 - rise, x2 - dx * 0.2, y2 - rise];
   } else {
     const reach = Math.min(dx * 0.55, 60);
     [bend1x, bend1y, bend2x, bend2y] = [x1 + reach, y1 + dy * 0.1, x2 - reach, y2 - dy * 0.1];
@@ -57,7 +57,7 @@ const drawArrow = (ctx, arrow) => {
 };
 
 const drawArrows = (ctx, first, last) => {
-  const isDetailed = view.zoom >= 2.5;
+  const isDetailed = view.zoom >= MARKS;
   const inView = isDetailed ? arrowsInView(first, last) : [];
   const isThicket = inView.length > ARROWS_MAX;
   const story = [], others = [];

@@ -14,9 +14,6 @@ const MONO = 'ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", mono
 const SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif';
 const marks = trace.kinds.map(([, path]) => new Path2D(path));
 const context = plot.getContext('2d');
-/** Width of a character of the labels; they have one width, so that clipping needs no measuring. */
-let character = 6.1;
-
 let asked = 0;
 const redraw = () => { asked ||= requestAnimationFrame(() => { asked = 0; draw(); }); };
 
@@ -40,7 +37,6 @@ const draw = () => {
   ctx.clearRect(0, 0, view.width, view.height);
   if (!count) return drawNothing(ctx);
   const [first, last] = visible();
-  drawGround(ctx);
   const area = (top, bottom, body) => {
     ctx.save();
     ctx.beginPath();
@@ -49,9 +45,10 @@ const draw = () => {
     body();
     ctx.restore();
   };
-  const split = AXIS + pinnedHeight();
-  const top = pins() ? pinned : [];
-  const inSight = rows.filter((lane) => yOf(lane.index) > split - ROW && yOf(lane.index) < view.height + ROW);
+  const split = AXIS + pinnedHeight;
+  const top = pins ? pinned : [];
+  const inSight = rows.filter(({ index }) => yOf(index) - MIDDLE < view.height && yOf(index) - MIDDLE + heights[index] > split);
+  drawGround(ctx, inSight, top, split);
   const lists = [[inSight, split, view.height], [top, AXIS, split]];
   for (const [list, from, to] of lists) area(from, to, () => list.forEach((lane) => drawStretches(ctx, lane, first, last)));
   area(AXIS, view.height, () => drawArrows(ctx, first, last));
@@ -68,7 +65,17 @@ const drawNothing = (ctx) => {
 };
 
 /** What lies under everything: stripes, and the columns of the failing and the selected record. */
-const drawGround = (ctx) => {
+const drawGround = (ctx, inSight, top, split) => {
+  const stripe = (lane, row, edge) => {
+    if (row % 2 === 0) return;
+    const y = Math.max(edge, yOf(lane.index) - MIDDLE);
+    ctx.fillRect(0, y, view.width, yOf(lane.index) - MIDDLE + heights[lane.index] - y);
+  };
+  ctx.fillStyle = colours.stripe;
+  top.forEach((lane, row) => stripe(lane, row, AXIS));
+  // By its place among all rows: a stripe moves with its row.
+  const before = rows.indexOf(inSight[0]);
+  inSight.forEach((lane, row) => stripe(lane, before + row, split));
   const column = (i, colour, alpha, width) => {
     if (i < 0) return;
     ctx.globalAlpha = alpha;
@@ -76,19 +83,10 @@ const drawGround = (ctx) => {
     ctx.fillRect(Math.max(GUTTER, xOf(i) - width / 2), AXIS, width, view.height);
     ctx.globalAlpha = 1;
   };
-  ctx.fillStyle = colours.stripe;
-  const split = AXIS + pinnedHeight();
-  for (let y = AXIS + ROW; y < split; y += 2 * ROW) ctx.fillRect(0, y, view.width, Math.min(ROW, split - y));
-  const offset = view.scroll % (2 * ROW);
-  for (let y = split + ROW - offset; y < view.height; y += 2 * ROW) {
-    ctx.fillRect(0, Math.max(split, y), view.width, ROW + Math.min(0, y - split));
-  }
   const wide = Math.max(3, Math.min(26, view.zoom * 0.8));
-  if (guilty >= 0) {
-    column(guilty, colours['guilt-back'], 1, wide + 8);
-    column(guilty, colours.guilt, 0.85, 1.5);
-  }
-  column(view.selected, colours.accent, 0.16, wide);
+  column(guilty, colours['guilt-back'], 1, wide + 6);
+  column(guilty, colours.guilt, 0.85, 1.5);
+  if (view.selected !== guilty) column(view.selected, colours.accent, 0.15, wide);
 };
 
 // ---- stretches ----
@@ -101,7 +99,8 @@ const drawStretches = (ctx, lane, first, last) => {
     ctx.fillStyle = colours.rule;
     ctx.fillRect(x0, y - 0.5, x1 - x0, 1);
   }
-  drawTriples(ctx, lane.stretches, y, first, last, (x, width, doing) => {
+  const captions = [];
+  drawTriples(ctx, lane.stretches, y, first, last, captions, (x, width, doing) => {
     if (doing.style === RUNS) {
       ctx.fillStyle = colours[`thread-${doing.colour}`];
       ctx.fillRect(x, y - 4, Math.max(1, width), 8);
@@ -114,7 +113,7 @@ const drawStretches = (ctx, lane, first, last) => {
       ctx.fillRect(x, y - 0.75, Math.max(1, width), 1.5);
     }
   });
-  drawTriples(ctx, lane.blocks, y, first, last, (x, width) => {
+  drawTriples(ctx, lane.blocks, y, first, last, captions, (x, width) => {
     ctx.strokeStyle = colours.edge;
     ctx.lineWidth = 1;
     ctx.strokeRect(x + 0.5, y - 6.5, Math.max(1, width), 13);
@@ -133,34 +132,25 @@ const dashes = (ctx, x, y, width, pattern, thickness, colour) => {
   ctx.setLineDash([]);
 };
 
-/** Draws the stretches in view; its caption stands above the beginning, or at the left edge. */
-const drawTriples = (ctx, triples, y, first, last, paint) => {
-  let place = 0;
-  {
-    let low = 0, high = triples.length / 3;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (triples[3 * middle + 1] < first) low = middle + 1; else high = middle;
-    }
-    place = 3 * low;
-  }
+/** Draws the stretches in view. A caption stands above the beginning, or at the left edge. */
+const drawTriples = (ctx, triples, y, first, last, captions, paint) => {
   let drawn = -1;
   ctx.font = `10.5px ${SANS}`;
-  for (; place < triples.length && triples[place] <= last; place += 3) {
+  for (let place = firstStretch(triples, first); place < triples.length && triples[place] <= last; place += 3) {
     const x = xOf(triples[place]), end = xOf(triples[place + 1]);
     // Of several in one pixel the first stands for all.
     if (end - x < 1 && Math.floor(x) === drawn) continue;
     drawn = Math.floor(x);
     const doing = doings[triples[place + 2]];
     paint(x, end - x, doing);
-    const start = Math.max(x - 4, GUTTER + 6);
-    const room = Math.min(end, view.width) - start - 8;
-    if (room < 12) continue;
-    const label = clip(doing.label, room, 5.6);
-    if (label) {
-      ctx.fillStyle = doing.style === RUNS ? colours.text : colours.muted;
-      ctx.fillText(label, start, y - 10);
-    }
+    let start = Math.max(x - 4, GUTTER + 6);
+    // What a worker is doing comes first, then what blocks it at that.
+    for (const [from, to] of captions) if (start >= from - 40 && start < to) start = to;
+    const label = clip(doing.label, Math.min(end, view.width) - start - 4, 5.9);
+    if (!label) continue;
+    ctx.fillStyle = doing.style === RUNS ? colours.text : colours.muted;
+    ctx.fillText(label, start, y - 10);
+    captions.push([start, start + ctx.measureText(label).width + 10]);
   }
 };
 
@@ -174,7 +164,7 @@ const clip = (label, room, width = character) => {
 // ---- records ----
 
 const drawRecords = (ctx, list, first, last) => {
-  const isNear = view.zoom >= 2.5;
+  const isNear = view.zoom >= MARKS;
   const byKind = trace.kinds.map(() => []);
   for (const lane of list) {
     const y = yOf(lane.index);
@@ -192,7 +182,7 @@ const drawRecords = (ctx, list, first, last) => {
     }
   }
   byKind.forEach((found, number) => (isNear ? drawMarks : drawTicks)(ctx, found, number));
-  if (view.zoom >= 6) for (const lane of list) drawLabels(ctx, lane, first, last);
+  if (view.zoom >= LABELS) for (const lane of list) drawLabels(ctx, lane, first, last);
   for (const i of [view.hovered, view.selected, guilty]) drawRing(ctx, list, i);
 };
 
@@ -227,25 +217,29 @@ const drawMarks = (ctx, found, number) => {
   ctx.stroke(matched);
 };
 
-/** Labels below the marks, on two lines in turn, each as long as the next one on its line allows. */
+/** Labels below the marks. With n lines each may be as long as the n-th next mark allows. */
 const drawLabels = (ctx, lane, first, last) => {
-  const y = yOf(lane.index);
+  const y = yOf(lane.index), lines = levels[lane.index];
   ctx.font = `10.5px ${MONO}`;
-  const ends = [view.width + 200, view.width + 200];
-  const from = lowerBound(lane.records, first), own = ` ${lane.name}`;
-  for (let place = lowerBound(lane.records, last + 1) - 1; place >= from; place--) {
-    const i = lane.records[place];
-    if (!view.shown[kind[i]]) continue;
-    const x = xOf(i) - 4;
-    const level = place & 1;
-    // Its own name says nothing on its own row.
-    const label = text(i).replace(own + ':', ':').replace(own, '');
-    const shown = clip(label, ends[level] - x - 6);
-    if (!shown) continue;
-    ctx.fillStyle = i === guilty ? colours.guilt : view.story.has(i) || i === view.hovered ? colours.text : colours.muted;
-    ctx.fillText(shown, x, y + 15 + 11 * level);
-    ends[level] = x;
+  const shown = (place) => view.shown[kind[lane.records[place]]];
+  const from = lowerBound(lane.records, first), to = lowerBound(lane.records, last + 1);
+  // From a fixed place before the view: else the labels would change their lines while it moves.
+  const places = [];
+  for (let place = Math.max(0, (from - 8) & ~7); place < Math.min(lane.records.length, to + lines); place++) {
+    if (shown(place)) places.push(lane.records[place]);
   }
+  const ends = new Array(lines).fill(-Infinity);
+  places.forEach((i, order) => {
+    if (i > last) return;
+    const x = xOf(i) - 4;
+    const next = places[order + lines];
+    const label = clip(labelOf(lane, i), (next === undefined ? Infinity : xOf(next)) - x - 6);
+    const level = ends.findIndex((end) => end <= x);
+    if (!label || level < 0) return;
+    ends[level] = x + label.length * character + 4;
+    ctx.fillStyle = i === guilty ? colours.guilt : view.story.has(i) || i === view.hovered ? colours.text : colours.muted;
+    ctx.fillText(label, x, y + 17 + 11 * level);
+  });
 };
 
 /** Rings tell selected, hovered and failing records apart: whole, thin, and with a cross above. */
@@ -336,7 +330,7 @@ const drawNames = (ctx, inSight, top, split) => {
 
 /** Where the rows of goroutines are, when not all of them fit. */
 const drawScrollbar = (ctx, split) => {
-  const high = view.height - split, all = rows.length * ROW;
+  const high = view.height - split, all = rowsHeight;
   if (all <= high) return;
   ctx.fillStyle = colours.edge;
   const size = Math.max(20, (high * high) / all);

@@ -102,7 +102,7 @@ const ownLane = () => (view.selected >= 0 ? lanes[laneOf[view.selected]].records
 /** To the record nearest in time on the next row that has one in reach. */
 const climb = (direction) => {
   if (view.selected < 0) return walk(everything, 1);
-  const order = (pins() ? pinned : []).concat(rows);
+  const order = (pins ? pinned : []).concat(rows);
   const here = order.findIndex((lane) => lane.index === laneOf[view.selected]);
   for (let row = here + direction; row >= 0 && row < order.length; row += direction) {
     const { records } = order[row];
@@ -195,7 +195,10 @@ readColours();
 if (trace.guilt) {
   $('guilt').hidden = false;
   $('property').textContent = trace.guilt.property;
-  $('sentence').textContent = trace.guilt.sentence;
+  // Some sentences begin with the name of what was violated.
+  const { property, sentence } = trace.guilt;
+  const isTwice = sentence.toLowerCase().startsWith(`${property.toLowerCase()}: `);
+  $('sentence').textContent = isTwice ? sentence.slice(property.length + 2) : sentence;
   $('accused').hidden = guilty < 0;
 }
 resize();

@@ -21,9 +21,9 @@ const drawMapBase = () => {
   ctx.fillStyle = colours.panel;
   ctx.fillRect(0, 0, width, height);
   if (!count) return;
-  // Which thread runs a goroutine, a thin line each; below, how many records of each pixel are what.
+  // Which thread runs a goroutine, a thin line each; below, what came from outside.
   const busy = pinned.filter((lane) => lane.stretches.length);
-  const thick = Math.max(2, Math.min(5, 22 / Math.max(1, busy.length)));
+  const thick = Math.max(1, Math.min(6, Math.floor(24 / Math.max(1, busy.length)) - 1));
   busy.forEach((lane, row) => {
     const y = 8 + row * (thick + 1);
     let drawn = -1;
@@ -40,19 +40,23 @@ const drawMapBase = () => {
   drawDensity(ctx, height);
 };
 
+/** The kinds that come from outside, where they are: a strip each, the denser the stronger. */
+const STRIPS = ['kernel', 'timer', 'fault'];
 const drawDensity = (ctx, height) => {
-  const faults = trace.kinds.findIndex(([name]) => name === 'fault');
-  const columns = new Uint32Array(Math.ceil(map.clientWidth) + 1);
-  for (let i = 0; i < count; i++) if (view.shown[kind[i]]) columns[Math.floor(mapX(i))]++;
-  const most = columns.reduce((a, b) => Math.max(a, b), 1);
-  const room = height - 40;
-  ctx.fillStyle = colours.edge;
-  columns.forEach((records, x) => {
-    const tall = Math.round((records / most) * room);
-    if (records) ctx.fillRect(x, height - 4 - Math.max(1, tall), 1, Math.max(1, tall));
+  STRIPS.forEach((name, strip) => {
+    const number = trace.kinds.findIndex(([of]) => of === name);
+    if (!view.shown[number]) return;
+    const columns = new Uint32Array(Math.ceil(map.clientWidth) + 1);
+    for (let i = 0; i < count; i++) if (kind[i] === number) columns[Math.floor(mapX(i))]++;
+    const most = columns.reduce((a, b) => Math.max(a, b), 1);
+    ctx.fillStyle = colours[name];
+    columns.forEach((records, x) => {
+      if (!records) return;
+      ctx.globalAlpha = 0.35 + (0.65 * records) / most;
+      ctx.fillRect(x, height - 29 + 8 * strip, 1.5, 6);
+    });
   });
-  ctx.fillStyle = colours.fault;
-  for (let i = 0; i < count; i++) if (kind[i] === faults && view.shown[faults]) ctx.fillRect(mapX(i) - 0.5, height - 4, 1.5, 3);
+  ctx.globalAlpha = 1;
 };
 
 const drawMap = () => {

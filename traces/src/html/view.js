@@ -1,13 +1,18 @@
 // ---- view: what is visible, and where ---------------------------------------------------------------
 
 const plot = $('plot');
-const GUTTER = 118, AXIS = 30, ROW = 50, MIDDLE = 22;
-const ZOOM_MAX = 160;
+const GUTTER = 104, AXIS = 30;
+/** From the upper edge of a row to its line; the height of a row without labels; most lines of labels. */
+const MIDDLE = 22, IDLE = 36, LEVELS = 4;
+/** Pixels per unit of position at most, and from which on there are marks instead of ticks, and labels. */
+const ZOOM_MAX = 160, MARKS = 2.5, LABELS = 7;
+/** Width of a character of the labels; all have one width, so that clipping needs no measuring. */
+let character = 6.3;
 
 const view = {
   width: 0, height: 0,
   /** The position at the left edge of the diagram, and pixels per unit of position. */
-  left: 0, zoom: 30,
+  left: 0, zoom: 38,
   /** How far the goroutines' rows are scrolled. */
   scroll: 0,
   byTime: false, allRows: false,
@@ -64,13 +69,55 @@ const visible = () => {
 /** Lanes of threads stand still; those of goroutines scroll below them. */
 const pinned = lanes.filter((lane) => !lane.isGoroutine);
 const goroutines = lanes.filter((lane) => lane.isGoroutine);
+/** The lanes that have a row among those that scroll. */
 let rows = [];
-const rowOf = new Int32Array(lanes.length).fill(-1);
+/** By lane: the upper edge of its row within its part (NaN: it has none), its height, its lines of labels. */
+const tops = new Float64Array(lanes.length).fill(NaN);
+const heights = new Float64Array(lanes.length).fill(IDLE);
+const levels = new Uint8Array(lanes.length).fill(1);
+let pinnedHeight = 0, rowsHeight = 0;
 
-/** A window so low that the threads would fill it lets them scroll as well. */
-const pins = () => AXIS + pinned.length * ROW < view.height * 0.62;
-const pinnedHeight = () => (pins() ? pinned.length * ROW : 0);
-const scrollMax = () => Math.max(0, rows.length * ROW - (view.height - AXIS - pinnedHeight()));
+/** Threads that would fill the window scroll as well. */
+let pins = true;
+const scrollMax = () => Math.max(0, rowsHeight - (view.height - AXIS - pinnedHeight));
+
+/** Chooses the rows and their heights anew. The row that the reader looks at stays where it is. */
+const chooseRows = () => {
+  const [first, last] = visible();
+  const anchor = view.selected >= 0 ? laneOf[view.selected] : view.hoveredLane;
+  const before = anchor >= 0 ? yOf(anchor) : NaN;
+  const room = view.height - AXIS;
+  rows = view.allRows ? goroutines : goroutines.filter((lane) => isKept(lane) || isActive(lane, first, last));
+  // Labels get as many lines as they want, if there is room for that.
+  for (let most = LEVELS; most >= 2; most--) {
+    for (const list of [pinned, rows]) list.forEach((lane) => measure(lane, first, last, most));
+    if (total(pinned) + total(rows) <= room) break;
+  }
+  if (!view.allRows) fill(room - total(pinned) - total(rows), first, last);
+  pins = total(pinned) < room * 0.62;
+  if (!pins) rows = pinned.concat(rows);
+  tops.fill(NaN);
+  pinnedHeight = pins ? stack(pinned) : 0;
+  rowsHeight = stack(rows);
+  const after = anchor >= 0 ? yOf(anchor) : NaN;
+  if (!isPinned(anchor) && Number.isFinite(before) && Number.isFinite(after)) view.scroll += after - before;
+  clampView();
+};
+
+const total = (list) => list.reduce((sum, lane) => sum + heights[lane.index], 0);
+const stack = (list) => list.reduce((top, lane) => {
+  tops[lane.index] = top;
+  return top + heights[lane.index];
+}, 0);
+
+/** What the selected story and the violation are about has a row wherever one is. */
+const isKept = (lane) => keptLanes.has(lane.index);
+let keptLanes = new Set();
+const keepLanes = () => {
+  keptLanes = new Set([...view.story].map((i) => laneOf[i]));
+  const accused = lanes.find((lane) => lane.isGoroutine && lane.name === `g${trace.guilt?.g}`);
+  if (accused) keptLanes.add(accused.index);
+};
 
 const isActive = (lane, first, last) => {
   const place = lowerBound(lane.records, first);
@@ -82,42 +129,67 @@ const isActive = (lane, first, last) => {
 
 /** The place of the stretch that record `i` lies in, or -1. */
 const stretchAt = (triples, i) => {
+  const place = firstStretch(triples, i);
+  return place < triples.length && triples[place] <= i ? place : -1;
+};
+/** The place of the first stretch that does not end before record `i`. */
+const firstStretch = (triples, i) => {
   let low = 0, high = triples.length / 3;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (triples[3 * middle + 1] < i) low = middle + 1; else high = middle;
   }
-  return 3 * low < triples.length && triples[3 * low] <= i ? 3 * low : -1;
+  return 3 * low;
 };
 
-/** Chooses the rows again. The row that the reader looks at stays where it is. */
-const chooseRows = () => {
-  const [first, last] = visible();
-  const anchor = view.selected >= 0 ? laneOf[view.selected] : view.hoveredLane;
-  const before = anchor >= 0 ? yOf(anchor) : NaN;
-  const kept = view.selected >= 0 ? laneOf[view.selected] : -1;
-  const inView = view.allRows ? goroutines
-    : goroutines.filter((lane) => lane.index === kept || isActive(lane, first, last));
-  rows = (pins() ? [] : pinned).concat(inView);
-  rowOf.fill(-1);
-  rows.forEach((lane, row) => { rowOf[lane.index] = row; });
-  const after = anchor >= 0 ? yOf(anchor) : NaN;
-  if (!isPinned(anchor) && Number.isFinite(before) && Number.isFinite(after)) view.scroll += after - before;
-  clampView();
+/** Room that is left goes to goroutines that are alive, those first that did something most lately. */
+const fill = (room, first, last) => {
+  const fits = Math.floor(room / IDLE);
+  if (fits <= 0) return;
+  const taken = new Set(rows);
+  const away = (lane) => {
+    const place = lowerBound(lane.records, first);
+    return Math.min(first - (lane.records[place - 1] ?? -Infinity), (lane.records[place] ?? Infinity) - last);
+  };
+  const others = goroutines.filter((lane) => !taken.has(lane) && lane.from <= last && lane.to >= first);
+  const near = others.map((lane) => [away(lane), lane]).sort((a, b) => a[0] - b[0] || a[1].index - b[1].index);
+  const chosen = near.slice(0, fits).map(([, lane]) => lane);
+  for (const lane of chosen) [heights[lane.index], levels[lane.index]] = [IDLE, 1];
+  rows = rows.concat(chosen).sort((a, b) => a.index - b.index);
 };
 
-const isPinned = (lane) => lane >= 0 && pins() && !lanes[lane].isGoroutine;
-/** The middle of a lane's row; NaN when it has none. */
-const yOf = (lane) => {
-  if (isPinned(lane)) return AXIS + lane * ROW + MIDDLE;
-  if (rowOf[lane] < 0) return NaN;
-  return AXIS + pinnedHeight() + rowOf[lane] * ROW - view.scroll + MIDDLE;
+/** How many lines of labels a lane needs so that none is cut off, `most` at most; and its height. */
+const measure = (lane, first, last, most) => {
+  let needs = 0;
+  if (view.zoom >= LABELS) {
+    const from = lowerBound(lane.records, first), to = lowerBound(lane.records, last + 1);
+    needs = to > from ? 1 : 0;
+    for (let place = from; place < to && needs < most; place++) {
+      const end = xOf(lane.records[place]) + labelOf(lane, lane.records[place]).length * character + 4;
+      while (needs < most && place + needs < lane.records.length && xOf(lane.records[place + needs]) < end) needs++;
+    }
+  }
+  levels[lane.index] = Math.max(1, needs);
+  heights[lane.index] = needs ? MIDDLE + 26 + 11 * (needs - 1) : IDLE;
 };
+
+/** What stands at a mark: its text, less the name of the goroutine whose row it is. */
+const labelOf = (lane, i) => {
+  const own = ` ${lane.name}`;
+  return lane.isGoroutine && text(i).includes(own) ? text(i).replace(own + ':', ':').replace(new RegExp(`${own}$`), '') : text(i);
+};
+
+const isPinned = (lane) => lane >= 0 && pins && !lanes[lane].isGoroutine;
+/** The middle of a lane's row, where its line is; NaN when it has none. */
+const yOf = (lane) => AXIS + MIDDLE + tops[lane] + (isPinned(lane) ? 0 : pinnedHeight - view.scroll);
 /** The lane whose row is at height `y`, or -1. */
 const laneAt = (y) => {
+  const isAt = (lane) => {
+    const top = yOf(lane.index) - MIDDLE;
+    return y >= top && y < top + heights[lane.index];
+  };
   if (y < AXIS) return -1;
-  if (y < AXIS + pinnedHeight()) return pinned[Math.floor((y - AXIS) / ROW)]?.index ?? -1;
-  return rows[Math.floor((y - AXIS - pinnedHeight() + view.scroll) / ROW)]?.index ?? -1;
+  return (y < AXIS + pinnedHeight ? pinned : rows).find(isAt)?.index ?? -1;
 };
 
 // ---- moving ----
@@ -152,9 +224,9 @@ const centre = (i) => {
 /** Scrolls as little as possible until a lane is visible. */
 const reveal = (lane) => {
   if (isPinned(lane)) return;
-  const y = yOf(lane), top = AXIS + pinnedHeight();
-  if (y - MIDDLE < top) view.scroll -= top - (y - MIDDLE);
-  if (y - MIDDLE + ROW > view.height) view.scroll += y - MIDDLE + ROW - view.height;
+  const top = yOf(lane) - MIDDLE, bottom = top + heights[lane], edge = AXIS + pinnedHeight;
+  if (top < edge) view.scroll -= edge - top;
+  else if (bottom > view.height) view.scroll += bottom - view.height;
   clampView();
 };
 const isOnScreen = (i) => {

@@ -233,7 +233,7 @@ impl<'a> Picture<'a> {
             let y = self.y(at) - ROW / 2;
             let class = match self.is_guilty(at) {
                 true => "guilt-back",
-                false if (at - self.range.start) % 2 == 0 => "stripe",
+                false if (at - self.range.start).is_multiple_of(2) => "stripe",
                 false => continue,
             };
             self.put(format_args!(

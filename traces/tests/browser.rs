@@ -123,7 +123,8 @@ fn a_page_without_a_violation_or_without_records_works_too() {
 fn the_static_picture_is_well_formed() {
     let trace = made::trace();
     let file = place("small.svg");
-    fs::write(&file, svg::render(&trace, &made::caption(&trace))).expect("a picture can be written");
+    fs::write(&file, svg::render(&trace, &made::caption(&trace)))
+        .expect("a picture can be written");
     let Some(document) = open(&file, "") else { return };
     assert!(document.contains("</svg>"), "{document}");
     assert!(!document.contains("parsererror"), "{document}");

@@ -5,8 +5,11 @@ const ARROWS_MAX = 700;
 const MARK = 5.2;
 
 const lineOf = (arrow) => trace.whys[arrows.why[arrow]][1];
-const isStory = (arrow) =>
-  view.story.has(arrows.from[arrow]) && view.story.has(arrows.to[arrow]) && reason[arrows.to[arrow]] === arrows.from[arrow];
+/** Whether it tells why the selected record happened, or what followed from it at once. */
+const isStory = (arrow) => {
+  const from = arrows.from[arrow], to = arrows.to[arrow];
+  return from === view.selected || (view.story.has(from) && view.story.has(to) && reason[to] === from);
+};
 
 /** Arrows with an end in view, by number. One that only passes over the view tells nothing there. */
 const arrowsInView = (first, last) => {
@@ -75,7 +78,7 @@ const drawArrows = (ctx, first, last) => {
 };
 
 /** The arrows of the selected story, whether they are in view or not. */
-const storyArrows = () => [...view.story].flatMap((i) => arrowsInto(i).filter(isStory));
+const storyArrows = () => [...view.story].flatMap((i) => arrowsInto(i).filter(isStory)).concat(arrowsOutOf(view.selected));
 
 const styleArrow = (ctx, arrow) => {
   const [name, dashes] = trace.lines[lineOf(arrow)];

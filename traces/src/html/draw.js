@@ -77,10 +77,11 @@ const drawGround = (ctx, inSight, top, split) => {
   const before = rows.indexOf(inSight[0]);
   inSight.forEach((lane, row) => stripe(lane, before + row, split));
   const column = (i, colour, alpha, width) => {
-    if (i < 0) return;
+    const from = Math.max(GUTTER, xOf(i) - width / 2), to = xOf(i) + width / 2;
+    if (i < 0 || to <= from) return;
     ctx.globalAlpha = alpha;
     ctx.fillStyle = colour;
-    ctx.fillRect(Math.max(GUTTER, xOf(i) - width / 2), AXIS, width, view.height);
+    ctx.fillRect(from, AXIS, to - from, view.height);
     ctx.globalAlpha = 1;
   };
   const wide = Math.max(3, Math.min(26, view.zoom * 0.8));
@@ -114,13 +115,18 @@ const drawStretches = (ctx, lane, first, last) => {
     }
   });
   drawTriples(ctx, lane.blocks, y, first, last, captions, (x, width) => {
-    ctx.strokeStyle = colours.edge;
+    ctx.strokeStyle = ctx.fillStyle = colours.edge;
     ctx.lineWidth = 1;
-    ctx.strokeRect(x + 0.5, y - 6.5, Math.max(1, width), 13);
+    if (width < 3) ctx.fillRect(x, y - 6.5, 1, 13);
+    else ctx.strokeRect(x + 0.5, y - 6.5, width, 13);
   });
 };
 
 const dashes = (ctx, x, y, width, pattern, thickness, colour) => {
+  if (width < 6) {
+    ctx.fillStyle = colour;
+    return ctx.fillRect(x, y - thickness / 2, Math.max(1, width), thickness);
+  }
   const start = Math.max(x, GUTTER - 20 + ((x - GUTTER) % 6)), end = Math.min(x + width, view.width);
   ctx.strokeStyle = colour;
   ctx.lineWidth = thickness;
@@ -134,19 +140,21 @@ const dashes = (ctx, x, y, width, pattern, thickness, colour) => {
 
 /** Draws the stretches in view. A caption stands above the beginning, or at the left edge. */
 const drawTriples = (ctx, triples, y, first, last, captions, paint) => {
-  let drawn = -1;
   ctx.font = `10.5px ${SANS}`;
   for (let place = firstStretch(triples, first); place < triples.length && triples[place] <= last; place += 3) {
     const x = xOf(triples[place]), end = xOf(triples[place + 1]);
-    // Of several in one pixel the first stands for all.
-    if (end - x < 1 && Math.floor(x) === drawn) continue;
-    drawn = Math.floor(x);
     const doing = doings[triples[place + 2]];
     paint(x, end - x, doing);
+    if (end - x < 1) {
+      // Of several in one pixel the first stands for all: on to one that reaches the next pixel.
+      place = Math.max(place, firstStretch(triples, lowerBound(position, position[triples[place]] + 1 / view.zoom)) - 3);
+      continue;
+    }
     let start = Math.max(x - 4, GUTTER + 6);
     // What a worker is doing comes first, then what blocks it at that.
     for (const [from, to] of captions) if (start >= from - 40 && start < to) start = to;
-    const label = clip(doing.label, Math.min(end, view.width) - start - 4, 5.9);
+    const room = Math.min(end, view.width) - start - 4;
+    const label = room > 20 ? clip(doing.label, room, 5.9) : '';
     if (!label) continue;
     ctx.fillStyle = doing.style === RUNS ? colours.text : colours.muted;
     ctx.fillText(label, start, y - 10);
@@ -168,17 +176,13 @@ const drawRecords = (ctx, list, first, last) => {
   const byKind = trace.kinds.map(() => []);
   for (const lane of list) {
     const y = yOf(lane.index);
-    let drawn = -9;
     for (let place = lowerBound(lane.records, first); place < lane.records.length; place++) {
       const i = lane.records[place];
       if (i > last) break;
       if (!view.shown[kind[i]]) continue;
-      const x = xOf(i);
-      if (!isNear) {
-        if (x - drawn < 1) continue;
-        drawn = x;
-      }
-      byKind[kind[i]].push(x, y, i);
+      byKind[kind[i]].push(xOf(i), y, i);
+      // Of a crowd in one pixel one tick is seen: on to the next pixel.
+      if (!isNear) place = lowerBound(lane.records, lowerBound(position, position[i] + 1 / view.zoom)) - 1;
     }
   }
   byKind.forEach((found, number) => (isNear ? drawMarks : drawTicks)(ctx, found, number));
@@ -221,6 +225,9 @@ const drawMarks = (ctx, found, number) => {
 const drawLabels = (ctx, lane, first, last) => {
   const y = yOf(lane.index), lines = levels[lane.index];
   ctx.font = `10.5px ${MONO}`;
+  ctx.strokeStyle = colours.back;
+  ctx.lineWidth = 3;
+  ctx.lineJoin = 'round';
   const shown = (place) => view.shown[kind[lane.records[place]]];
   const from = lowerBound(lane.records, first), to = lowerBound(lane.records, last + 1);
   // From a fixed place before the view: else the labels would change their lines while it moves.
@@ -232,12 +239,16 @@ const drawLabels = (ctx, lane, first, last) => {
   places.forEach((i, order) => {
     if (i > last) return;
     const x = xOf(i) - 4;
+    // Without its mark the rest of a label says nothing.
+    if (x < GUTTER - 4) return;
     const next = places[order + lines];
-    const label = clip(labelOf(lane, i), (next === undefined ? Infinity : xOf(next)) - x - 6);
+    const label = clip(labelOf(lane, i), (next === undefined ? Infinity : xOf(next)) - x - 12);
     const level = ends.findIndex((end) => end <= x);
     if (!label || level < 0) return;
-    ends[level] = x + label.length * character + 4;
+    ends[level] = x + label.length * character + 8;
     ctx.fillStyle = i === guilty ? colours.guilt : view.story.has(i) || i === view.hovered ? colours.text : colours.muted;
+    // The rim keeps lines that pass behind it out of the letters.
+    ctx.strokeText(label, x, y + 17 + 11 * level);
     ctx.fillText(label, x, y + 17 + 11 * level);
   });
 };
@@ -272,7 +283,8 @@ const drawAxis = (ctx, first, last) => {
     if (x < GUTTER) continue;
     ctx.fillStyle = colours.edge;
     ctx.fillRect(x - 0.5, AXIS - 6, 1, 6);
-    if (x < free) continue;
+    const isUnderFlag = guilty >= 0 && Math.abs(x + 12 - xOf(guilty)) < 34;
+    if (x < free || isUnderFlag) continue;
     const label = view.byTime ? micros(time[i]) : String(i);
     ctx.fillStyle = colours.muted;
     ctx.fillText(label, x + 4, AXIS - 10);

@@ -132,7 +132,7 @@ const keys = {
   0: () => { view.zoom = 0; moved(); },
   p: () => { if (view.selected >= 0) jump(reason[view.selected]); },
   s: () => { const [next] = view.selected >= 0 ? arrowsOutOf(view.selected) : []; if (next !== undefined) jump(arrows.to[next]); },
-  g: () => { if (guilty >= 0) select(guilty, 'centre'); },
+  g: () => { if (guilty >= 0) select(guilty, 'frame'); },
   '/': () => { $('query').focus(); $('query').select(); },
   n: () => step(1), N: () => step(-1),
   m: () => switchScale(), r: () => switchRows(), t: nextTheme, '?': toggleHelp,
@@ -195,14 +195,13 @@ readColours();
 if (trace.guilt) {
   $('guilt').hidden = false;
   $('property').textContent = trace.guilt.property;
-  // Some sentences begin with the name of what was violated.
-  const { property, sentence } = trace.guilt;
-  const isTwice = sentence.toLowerCase().startsWith(`${property.toLowerCase()}: `);
-  $('sentence').textContent = isTwice ? sentence.slice(property.length + 2) : sentence;
+  $('sentence').textContent = sentence;
   $('accused').hidden = guilty < 0;
 }
 resize();
-if (guilty >= 0) select(guilty, 'centre');
+/** An address may end in the number of a record, `#204`: that is where it begins then. */
+const begin = /^#\d+$/.test(location.hash) ? Number(location.hash.slice(1)) : guilty;
+if (begin >= 0 && begin < count) select(begin, 'frame');
 else {
   view.left = -1;
   moved();

@@ -27,6 +27,9 @@ const markOf = (number) => {
   return svg;
 };
 
+/** What was violated, without its name where the sentence begins with that. */
+const sentence = trace.guilt?.sentence.replace(new RegExp(`^${trace.guilt.property.replace(/\W/g, '\\$&')}: `, 'i'), '') ?? '';
+
 // ---- details ----
 
 const recordButton = (i, why = '') => {
@@ -55,7 +58,7 @@ const showDetails = () => {
     ['Kind', trace.kinds[kind[i]][0]],
   ];
   panel.append(make('dl', {}, ...facts.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, value)])));
-  if (i === guilty) panel.append(make('p', { className: 'accused' }, `✕ ${trace.guilt.property}: ${trace.guilt.sentence}`));
+  if (i === guilty) panel.append(make('p', { className: 'accused' }, `✕ ${trace.guilt.property}: ${sentence}`));
   const into = arrowsInto(i);
   // A single reason is told once: the story goes on from there.
   const story = storyOf(i, 14).slice(into.length === 1 ? 2 : 1);
@@ -93,7 +96,8 @@ const select = (i, how = '') => {
   keepLanes();
   if (i >= 0) {
     view.shown[kind[i]] || toggleKind(kind[i]);
-    if (how === 'centre') centre(i);
+    if (how === 'frame') frame(i);
+    else if (how === 'centre') centre(i);
     else {
       chooseRows();
       reveal(laneOf[i]);

@@ -9,14 +9,14 @@ const selfcheck = () => {
   const complaints = [];
   const expect = (holds, words) => { if (!holds) complaints.push(words); };
   const times = [];
-  const frame = () => {
+  const paint = () => {
     const begin = performance.now();
     draw();
     context.getImageData(0, 0, 1, 1);
     times.push(performance.now() - begin);
   };
   const ready = performance.now();
-  frame();
+  paint();
   if (trace.guilt) {
     expect(!$('guilt').hidden && trace.guilt.sentence.includes($('sentence').textContent), 'no banner tells of the violation');
   }
@@ -33,15 +33,15 @@ const selfcheck = () => {
   for (const byTime of [false, true]) {
     if (view.byTime !== byTime) switchScale();
     view.zoom = 0;
-    clampView(); chooseRows(); frame();
-    while (view.zoom < ZOOM_MAX) { zoomAt(GUTTER + plotWidth() * 0.6, 1.7); chooseRows(); frame(); }
-    for (let i = 0; i < 12; i++) { pan(plotWidth() * 0.4, 11); chooseRows(); frame(); }
-    switchRows(); frame(); switchRows(); frame();
+    clampView(); chooseRows(); paint();
+    while (view.zoom < ZOOM_MAX) { zoomAt(GUTTER + plotWidth() * 0.6, 1.7); chooseRows(); paint(); }
+    for (let i = 0; i < 12; i++) { pan(plotWidth() * 0.4, 11); chooseRows(); paint(); }
+    switchRows(); paint(); switchRows(); paint();
   }
   switchScale();
-  for (const theme of ['dark', 'light', 'system']) { setTheme(theme); frame(); }
+  for (const theme of ['dark', 'light', 'system']) { setTheme(theme); paint(); }
   for (let i = 0; i < count; i += Math.max(1, count >> 6)) {
-    select(i, 'centre'); frame();
+    select(i, 'centre'); paint();
     expect(isOnScreen(i), `record ${i} is selected and not on the screen`);
     expect(recordAt(xOf(i), yOf(laneOf[i])) >= 0, `record ${i} cannot be clicked`);
   }
@@ -49,10 +49,10 @@ const selfcheck = () => {
     const last = text(count - 1);
     search(last);
     expect(view.matches.includes(count - 1), `a search for "${last}" does not find it`);
-    step(1); frame(); search('');
+    step(1); paint(); search('');
   }
-  toggleKind(0); frame(); toggleKind(0);
-  for (const [key, action] of Object.entries(keys)) if (!'?/'.includes(key)) { action(); frame(); }
+  toggleKind(0); paint(); toggleKind(0);
+  for (const [key, action] of Object.entries(keys)) if (!'?/'.includes(key)) { action(); paint(); }
   const took = performance.now() - begin;
   times.sort((a, b) => a - b);
   const usual = times[times.length >> 1], slowest = times.at(-1);

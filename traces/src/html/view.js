@@ -3,7 +3,7 @@
 const plot = $('plot');
 const GUTTER = 104, AXIS = 30;
 /** From the upper edge of a row to its line; the height of a row without labels; most lines of labels. */
-const MIDDLE = 22, IDLE = 36, LEVELS = 4;
+const MIDDLE = 22, IDLE = 36, LEVELS = 5;
 /** Pixels per unit of position at most, and from which on there are marks instead of ticks, and labels. */
 const ZOOM_MAX = 160, MARKS = 2.5, LABELS = 7;
 /** Width of a character of the labels; all have one width, so that clipping needs no measuring. */
@@ -83,7 +83,8 @@ const scrollMax = () => Math.max(0, rowsHeight - (view.height - AXIS - pinnedHei
 
 /** Chooses the rows and their heights anew. The row that the reader looks at stays where it is. */
 const chooseRows = () => {
-  const [first, last] = visible();
+  // Those just outside of the view are drawn, for what reaches into it, but make no row.
+  const first = lowerBound(position, view.left), last = lowerBound(position, view.left + plotWidth() / view.zoom) - 1;
   const anchor = view.selected >= 0 ? laneOf[view.selected] : view.hoveredLane;
   const before = anchor >= 0 ? yOf(anchor) : NaN;
   const room = view.height - AXIS;
@@ -165,7 +166,7 @@ const measure = (lane, first, last, most) => {
     const from = lowerBound(lane.records, first), to = lowerBound(lane.records, last + 1);
     needs = to > from ? 1 : 0;
     for (let place = from; place < to && needs < most; place++) {
-      const end = xOf(lane.records[place]) + labelOf(lane, lane.records[place]).length * character + 4;
+      const end = xOf(lane.records[place]) + labelOf(lane, lane.records[place]).length * character + 8;
       while (needs < most && place + needs < lane.records.length && xOf(lane.records[place + needs]) < end) needs++;
     }
   }
@@ -220,6 +221,14 @@ const centre = (i) => {
   chooseRows();
   reveal(laneOf[i]);
   moved();
+};
+/** Centres a record, zoomed so that the later part of its story is in view, if that is not far away. */
+const STORY_FAR = 90, ZOOM_FRAME = [11, 38];
+const frame = (i) => {
+  const near = storyOf(i).filter((of) => i - of <= STORY_FAR);
+  const span = position[i] - position[near.at(-1)] + 2;
+  view.zoom = Math.min(ZOOM_FRAME[1], Math.max(ZOOM_FRAME[0], plotWidth() / 2 / span));
+  centre(i);
 };
 /** Scrolls as little as possible until a lane is visible. */
 const reveal = (lane) => {

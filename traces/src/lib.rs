@@ -12,11 +12,18 @@
 //! * [`lanes::render`] shows a trace to people: who did what, side by side.
 //! * [`text::render`] prints a trace, one line a record, byte for byte the same every time.
 
+pub mod actors;
 mod caption;
+pub mod causes;
 mod file;
+pub mod html;
+mod json;
 pub mod lanes;
+pub mod look;
+pub mod perfetto;
 mod record;
 mod recorder;
+pub mod svg;
 pub mod text;
 
 pub use caption::{Caption, Guilt};

@@ -24,8 +24,12 @@ pub const STACK_SIZE_DEFAULT: usize = 256 * 1024;
 pub const WORKERS_MAX: usize = 1024;
 /// Records of each thread that a trace keeps when nobody says otherwise: 64 bytes each, so 4 MiB.
 pub const TRACE_RECORDS_DEFAULT: usize = 64 * 1024;
+/// The most that it can keep: 4 GiB of each thread.
+pub const TRACE_RECORDS_MAX: usize = 64 << 20;
 /// The environment variable that names a file for the trace.
 const TRACE_VARIABLE: &str = "NETPOLL_TRACE";
+/// The one that says how many records of each thread it keeps.
+const TRACE_RECORDS_VARIABLE: &str = "NETPOLL_TRACE_RECORDS";
 /// Threads for blocking calls when nobody says otherwise, as many as tokio has.
 const BLOCKING_THREADS_DEFAULT: usize = 512;
 
@@ -61,7 +65,7 @@ pub struct Builder {
     blocking_threads: usize,
     dump_on_sigquit: bool,
     trace: Option<PathBuf>,
-    trace_records: usize,
+    trace_records: Option<usize>,
 }
 
 impl Default for Builder {
@@ -81,7 +85,7 @@ impl Builder {
             blocking_threads: BLOCKING_THREADS_DEFAULT,
             dump_on_sigquit: false,
             trace: None,
-            trace_records: TRACE_RECORDS_DEFAULT,
+            trace_records: None,
         }
     }
 
@@ -135,10 +139,11 @@ impl Builder {
         self
     }
 
-    /// How many events of each thread a trace keeps, at 64 bytes each. Default: 65,536.
+    /// How many events of each thread a trace keeps, at 64 bytes each. Default: `NETPOLL_TRACE_RECORDS`, or else
+    /// 65,536.
     #[must_use]
     pub fn trace_records(mut self, count: usize) -> Builder {
-        self.trace_records = count;
+        self.trace_records = Some(count);
         self
     }
 
@@ -172,11 +177,24 @@ impl Builder {
     }
 
     fn build_recorded(self, file: PathBuf) -> io::Result<Runtime> {
-        if self.trace_records == 0 {
-            let text = "trace_records = 0: a trace keeps at least one event of each thread";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        let invalid = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        let records = match (self.trace_records, std::env::var_os(TRACE_RECORDS_VARIABLE)) {
+            (Some(records), _) => records,
+            (None, None) => TRACE_RECORDS_DEFAULT,
+            (None, Some(text)) => match text.to_str().and_then(|text| text.parse().ok()) {
+                Some(records) => records,
+                None => {
+                    let name = TRACE_RECORDS_VARIABLE;
+                    return invalid(format!("{name}={text:?}: it must be a number from 1 on"));
+                }
+            },
+        };
+        if !(1..=TRACE_RECORDS_MAX).contains(&records) {
+            return invalid(format!(
+                "trace_records = {records}: a trace keeps 1 to {TRACE_RECORDS_MAX}"
+            ));
         }
-        let trace = Trace { tracer: Arc::new(Tracer::new(self.trace_records)), file: file.into() };
+        let trace = Trace { tracer: Arc::new(Tracer::new(records)), file: file.into() };
         // A file that cannot be written is better known now than when there is something to write.
         trace.write()?;
         let kernel = RecordingKernel::new(trace.tracer.clone());

@@ -23,7 +23,9 @@ pub(crate) enum Command {
     List(ListArgs),
     Explore(ExploreArgs),
     Replay(ReplayArgs),
+    Trace(TraceArgs),
     Shrink(ShrinkArgs),
+    Admit(AdmitArgs),
     Conform(ConformArgs),
     Models(ModelsArgs),
     Coverage(CoverageArgs),
@@ -52,8 +54,12 @@ enum Parsed {
     Explore(ExploreArgs),
     /// Print the trace of one run, byte for byte the same every time.
     Replay(ReplayArgs),
+    /// Show a recorded trace.
+    Trace(TraceArgs),
     /// Make a failure smaller: the same property violated by fewer choices. Replaces the file.
     Shrink(ShrinkArgs),
+    /// Check a recorded run: does the simulated kernel admit what the real one did?
+    Admit(AdmitArgs),
     /// Compare the simulated kernel with the kernel of this machine, in lock-step.
     Conform(ConformArgs),
     /// Run the models and print what was covered: the certificates.
@@ -232,15 +238,53 @@ pub(crate) struct ReplayArgs {
     /// Give the run up if it passes no point for so long.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time)]
     pub(crate) patience: Duration,
+    #[command(flatten)]
+    pub(crate) show: ShowArgs,
+    /// Write the trace into a file that `cargo sim trace` shows.
+    #[arg(long, value_name = "F")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long, conflicts_with_all = ["text", "log", "no_fold"])]
+    pub(crate) json: bool,
+}
+
+/// How a trace is shown.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
     /// Print the trace as lanes, one for each worker, which is the default.
-    #[arg(long, conflicts_with_all = ["log", "json"])]
-    text: bool,
+    #[arg(long, conflicts_with = "log")]
+    pub(crate) text: bool,
     /// Print the trace as a log, one line for each record.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     pub(crate) log: bool,
     /// Print every record in the lanes.
-    #[arg(long, conflicts_with_all = ["log", "json"])]
+    #[arg(long, conflicts_with = "log")]
     pub(crate) no_fold: bool,
+    /// Write a page to look at in a browser.
+    #[arg(long, value_name = "F")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write a picture of the records around the failing one, or of the first.
+    #[arg(long, value_name = "F")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Write a file for ui.perfetto.dev.
+    #[arg(long, value_name = "F")]
+    pub(crate) perfetto: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// A file that `NETPOLL_TRACE` or `cargo sim replay --trace` has written.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) show: ShowArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AdmitArgs {
+    /// A file that `NETPOLL_TRACE` has written.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -317,6 +361,8 @@ pub(crate) fn parse() -> Result<Command, Usage> {
             Parsed::Explore(args) => Command::Explore(args),
             Parsed::Replay(args) => Command::Replay(args),
             Parsed::Shrink(args) => Command::Shrink(args),
+            Parsed::Trace(args) => Command::Trace(args),
+            Parsed::Admit(args) => Command::Admit(args),
             Parsed::Conform(args) => Command::Conform(args),
             Parsed::Models(args) => Command::Models(args),
             Parsed::Coverage(args) => Command::Coverage(args),

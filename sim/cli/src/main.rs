@@ -7,11 +7,13 @@
 //! | `output.rs` | standard output that may be closed, tables, numbers |
 //! | `crew/` | the processes that seeds are run in |
 //! | `table.rs` | what an exploration prints |
-//! | `list.rs`, `explore.rs`, `replay.rs`, `shrink.rs`, `conform.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
+//! | `list.rs`, `explore.rs`, `replay.rs`, `shrink.rs`, `admit.rs`, `conform.rs`, `models.rs`, `orderings.rs`, `coverage.rs`, `museum.rs` | the commands |
+//! | `show.rs` | a trace, as `replay` and `trace` show it |
 //!
 //! Exit codes: 0 nothing found, 1 a property was violated, 2 bad usage or unreadable input, 130
 //! interrupted.
 
+mod admit;
 mod args;
 mod conform;
 mod coverage;
@@ -23,6 +25,7 @@ mod museum;
 mod orderings;
 mod output;
 mod replay;
+mod show;
 mod shrink;
 mod table;
 
@@ -75,6 +78,8 @@ fn main() -> ExitCode {
         Ok(Command::Explore(args)) => explore::explore(&args, &mut output),
         Ok(Command::Replay(args)) => replay::replay(&args, &mut output),
         Ok(Command::Shrink(args)) => shrink::shrink(&args, &mut output),
+        Ok(Command::Trace(args)) => show::trace(&args, &mut output),
+        Ok(Command::Admit(args)) => admit::admit(&args, &mut output),
         Ok(Command::Conform(args)) => conform::conform(&args, &mut output),
         Ok(Command::Coverage(args)) => coverage::coverage(&args, &mut output),
         Ok(Command::Museum(args)) if args.list => {

@@ -9,14 +9,14 @@ use netpoll_sim::explore::{
 use netpoll_sim::failure::Failure;
 use netpoll_sim::scenarios::{self, Scenario};
 use netpoll_sim::{Keep, Profile, Source};
-use netpoll_traces::{Caption, lanes, text};
+use netpoll_traces::{Caption, Origin, TraceFile, text};
 use serde_json::{Value, json};
 
 use crate::args::{self, ReplayArgs};
 use crate::crew::{self, Autopsy, World};
 use crate::explore::{finding_json, plan_of_seed};
 use crate::output::{Output, to_stderr};
-use crate::{Usage, Verdict};
+use crate::{Usage, Verdict, show};
 
 /// The run to repeat.
 struct Run {
@@ -55,7 +55,14 @@ pub(crate) fn replay(args: &ReplayArgs, output: &mut Output) -> Result<Verdict, 
         // It is only a warning, and the replay says the same in its header.
         let _unwritten = to_stderr(&text);
     }
-    let text = if args.json { String::new() } else { to_text(args, &run, &execution, &end) };
+    let file = to_file(&run, &execution, &end);
+    if let Some(path) = &args.trace {
+        show::write(path, |out| file.write(out))?;
+    }
+    let text = match args.json {
+        true => String::new(),
+        false => show::show(&file, &args.show)?,
+    };
     let json = args.json.then(|| to_json(&run, &execution, &end));
     let finding = Finding::of(run.scenario, &run.options, run.seed, execution)
         .map(|finding| Finding { profile: run.profile, ..finding });
@@ -66,6 +73,7 @@ pub(crate) fn replay(args: &ReplayArgs, output: &mut Output) -> Result<Verdict, 
             output.print(&format!("{}\n", Value::Object(object)));
         }
         (_, None) => output.print(&text),
+        (_, Some(finding)) if text.is_empty() => output.print(&finding.to_string()),
         (_, Some(finding)) => output.print(&format!("{text}\n{finding}")),
     }
     Ok(match finding {
@@ -141,16 +149,15 @@ fn given(args: &ReplayArgs) -> Option<&'static str> {
     first.map(|(_, name)| name)
 }
 
-/// The trace for people: as lanes, or as a log.
-fn to_text(args: &ReplayArgs, run: &Run, execution: &Execution, end: &str) -> String {
+/// The trace with what is to be said about it.
+fn to_file(run: &Run, execution: &Execution, end: &str) -> TraceFile {
     let trace = &execution.report.trace;
-    let (title, end) = (header(run), footer(execution, end));
-    if args.log {
-        return format!("# {title}\n{}# {end}\n", text::render(trace));
-    }
-    let guilt = execution.violation.as_ref().map(|violation| violation.guilt(trace));
-    let options = lanes::Options { fold: !args.no_fold, ..lanes::Options::default() };
-    lanes::render(trace, &Caption { title, end, guilt }, &options)
+    let caption = Caption {
+        title: header(run),
+        end: footer(execution, end),
+        guilt: execution.violation.as_ref().map(|violation| violation.guilt(trace)),
+    };
+    TraceFile { origin: Origin::Simulator, caption, trace: trace.clone() }
 }
 
 fn header(run: &Run) -> String {

@@ -197,7 +197,7 @@ fn is_empty_poll(event: &Entry) -> bool {
 
 fn is_poll(event: &Entry) -> bool {
     match event {
-        Entry::Runtime(Event::Syscall { name, .. }) => name.to_string() == "epoll_wait",
+        Entry::Runtime(Event::Syscall { name, .. }) => *name == "epoll_wait",
         _ => false,
     }
 }

@@ -200,19 +200,19 @@ impl Cast {
         self.is_alive(thread, at);
         let lane = record.g.map_or(thread, |g| self.place(Actor::Goroutine(g)));
         self.of.push(lane);
+        // A run, and a park that is abandoned, carry their goroutine as every record after them does.
         if let Some(g) = record.g {
             self.runs(at, thread, g, record.thread);
         }
         match record.event {
-            Entry::Runtime(event) => self.runtime(at, thread, record.thread, event),
+            Entry::Runtime(event) => self.runtime(at, thread, event),
             Entry::World(event) => self.world(at, thread, event),
         }
     }
 
-    fn runtime(&mut self, at: usize, thread: usize, id: ThreadId, event: Event) {
+    fn runtime(&mut self, at: usize, thread: usize, event: Event) {
         match event {
             Event::Go { g } => self.goroutine(at, g, Doing::Runnable),
-            Event::Run { g } | Event::Abandon { g } => self.runs(at, thread, g, id),
             Event::Yield { g } => {
                 self.change(at, thread, None);
                 self.goroutine(at, g, Doing::Runnable);

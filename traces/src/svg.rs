@@ -330,8 +330,8 @@ impl<'a> Picture<'a> {
         let name = Line::of(arrow.why).name();
         let class = if is_strong { "arrow story" } else { "arrow" };
         let path = if x1 == x2 {
-            // Beside its own line, further away the longer it is.
-            let bow = x1 + 16 + ((y2 - y1) / 12).min(10);
+            // Beside its own line, further away the longer it is; neighbours keep apart.
+            let bow = x1 + 14 + ((y2 - y1) / 12).min(10) + arrow.from % 3 * 4;
             format!("M{} {y1}C{bow} {y1} {bow} {y2} {} {y2}", x1 + 5, x2 + 6)
         } else {
             let reach = ((y2 - y1) / 2).min(46);

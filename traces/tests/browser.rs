@@ -7,8 +7,10 @@
 
 use std::env;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,8 @@ const NAMES: [&str; 5] =
     ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome"];
 /// A browser that has said nothing by then is frozen.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// One that does not start has three tries: often enough for a busy machine, and a broken one is told soon.
+const ATTEMPTS: usize = 3;
 
 /// The browser of this machine.
 fn browser() -> Option<PathBuf> {
@@ -33,25 +37,44 @@ fn browser() -> Option<PathBuf> {
     let places = NAMES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
     let found = places.into_iter().find(|place| place.is_file());
     if found.is_none() {
-        eprintln!("SKIPPED: no browser. Install chromium, or name one in the variable CHROMIUM.");
+        // Not by a macro: what those print is kept back when a test passes.
+        let words = "SKIPPED: no browser. Install chromium, or name one in the variable CHROMIUM.";
+        writeln!(io::stderr(), "{words}").expect("standard error takes a line");
     }
     found
 }
 
+/// One browser at a time: what is measured is the page, not how they share the processor.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// The document as it is after the browser has opened `file`, or `None` without a browser.
 fn open(file: &Path, fragment: &str) -> Option<String> {
     let browser = browser()?;
+    // A test that failed in its turn has left nothing behind that matters.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    // A browser that does not even start, on a machine that is out of something, says nothing about the page.
+    let documents = (0..ATTEMPTS).map(|_| print(&browser, file, fragment));
+    let document = documents.into_iter().find(|document| !document.trim().is_empty());
+    let wrong = file.with_extension("wrong");
+    Some(document.unwrap_or_else(|| {
+        let said = fs::read_to_string(wrong).unwrap_or_default();
+        panic!("{} printed nothing for {}: {said}", browser.display(), file.display())
+    }))
+}
+
+/// What a browser prints that has opened `file`.
+fn print(browser: &Path, file: &Path, fragment: &str) -> String {
     let profile = file.with_extension("profile");
-    let printed = file.with_extension("printed");
-    let out = fs::File::create(&printed).expect("a file for what it prints");
-    let mut child = Command::new(&browser)
+    let (printed, wrong) = (file.with_extension("printed"), file.with_extension("wrong"));
+    let create = |path: &Path| fs::File::create(path).expect("a file for what it prints");
+    let mut child = Command::new(browser)
         // It opens nothing but what was written a moment ago, often as root in a container.
         .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
         .args(["--no-first-run", "--disable-extensions", "--window-size=1440,900", "--dump-dom"])
         .arg(format!("--user-data-dir={}", profile.display()))
         .arg(format!("file://{}{fragment}", file.display()))
-        .stdout(out)
-        .stderr(Stdio::null())
+        .stdout(create(&printed))
+        .stderr(create(&wrong))
         .spawn()
         .unwrap_or_else(|error| panic!("{} cannot be started: {error}", browser.display()));
     let begin = Instant::now();
@@ -64,7 +87,7 @@ fn open(file: &Path, fragment: &str) -> Option<String> {
     }
     // Leftovers would only be in the way of the next run.
     let _still_there = fs::remove_dir_all(&profile);
-    Some(fs::read_to_string(&printed).expect("what it printed is text"))
+    fs::read_to_string(&printed).expect("what it printed is text")
 }
 
 /// A file for this test, by a name of its own.

@@ -238,6 +238,12 @@ fn a_close_releases_both_waiters_and_their_own_step_back_releases_nobody() {
 }
 
 #[test]
+fn who_steps_back_by_itself_is_made_runnable_by_something_else_later() {
+    use SlotState::{Nil, Wait};
+    check(&[(W0, run(1)), (W0, slot(Nil, Wait)), (W0, slot(Wait, Nil)), (W1, ready(1))], &[]);
+}
+
+#[test]
 fn a_deadline_timer_fires_expires_and_releases() {
     use SlotState::{Nil, Parked, Wait};
     let what = TimerUse::Deadline { pd: 7, which: netpoll::ops::Deadlines::Both };
@@ -401,12 +407,13 @@ fn a_story_is_told_backwards_to_its_beginning() {
         (W1, ready(1)),
         (W0, run(1)),
         (W0, syscall("getpid", 1)),
+        (KERNEL, edge(IN)),
     ]);
     let reasons = Causes::of(&trace).reasons(&Actors::of(&trace));
     assert_eq!(Causes::story(&reasons, 11, 9), [11, 10, 9, 8, 7, 5, 4]);
     assert_eq!(Causes::story(&reasons, 11, 3), [11, 10, 9]);
     // The kernel's lane has no order of its own, and nothing came before the first run.
-    assert_eq!((reasons[4], reasons[2]), (None, None));
+    assert_eq!((reasons[4], reasons[12], reasons[2]), (None, None, None));
 }
 
 #[test]

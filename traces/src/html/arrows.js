@@ -38,24 +38,24 @@ const drawArrow = (ctx, arrow) => {
   let bend1x, bend1y, bend2x, bend2y;
   if (Math.abs(dy) < 1) {
     // Within a row: a low bow between the marks and the captions above them.
-    const rise = Math.min(11, 6 + dx * 0.03);
-    [bend1x, bend1y, bend2x, bend2y] = [x1 + dx * 0.2, y1 - rise, x2 - dx * 0.2, y2 - rise];
+    const rise = Math.min(11, 9 + dx * 0.01);
+    [bend1x, bend1y, bend2x, bend2y] = [x1 + dx * 0.15, y1 - rise, x2 - dx * 0.15 - 6, y2 - rise];
   } else {
     const reach = Math.min(dx * 0.55, 60);
     [bend1x, bend1y, bend2x, bend2y] = [x1 + reach, y1 + dy * 0.1, x2 - reach, y2 - dy * 0.1];
   }
-  // The head stands at the rim of the mark, along the last piece of the curve.
-  const angle = Math.atan2(y2 - bend2y, x2 - bend2x);
-  const tipX = x2 - Math.cos(angle) * (MARK + 1), tipY = y2 - Math.sin(angle) * (MARK + 1);
-  const neckX = tipX - Math.cos(angle) * 6, neckY = tipY - Math.sin(angle) * 6;
+  // The head stands clear of the mark's rim, along the last piece of the curve; between neighbours it is small.
+  const size = Math.min(8, 4 + Math.hypot(dx, dy) * 0.08);
+  const angle = Math.atan2(y2 - bend2y, x2 - bend2x), cos = Math.cos(angle), sin = Math.sin(angle);
+  const tipX = x2 - cos * (MARK + 2.3), tipY = y2 - sin * (MARK + 2.3);
   ctx.beginPath();
   ctx.moveTo(x1, y1);
-  ctx.bezierCurveTo(bend1x, bend1y, bend2x, bend2y, neckX, neckY);
+  ctx.bezierCurveTo(bend1x, bend1y, bend2x, bend2y, tipX - cos * size * 0.75, tipY - sin * size * 0.75);
   ctx.stroke();
   ctx.beginPath();
   ctx.moveTo(tipX, tipY);
-  ctx.lineTo(tipX - Math.cos(angle - 0.42) * 8, tipY - Math.sin(angle - 0.42) * 8);
-  ctx.lineTo(tipX - Math.cos(angle + 0.42) * 8, tipY - Math.sin(angle + 0.42) * 8);
+  ctx.lineTo(tipX - Math.cos(angle - 0.42) * size, tipY - Math.sin(angle - 0.42) * size);
+  ctx.lineTo(tipX - Math.cos(angle + 0.42) * size, tipY - Math.sin(angle + 0.42) * size);
   ctx.fill();
 };
 

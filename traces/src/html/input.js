@@ -189,7 +189,8 @@ $('end').textContent = trace.end + (trace.dropped ? ` (${trace.dropped.toLocaleS
 $('scale').textContent = 'Scale: order';
 $('rows').textContent = 'Rows: active';
 $('theme').textContent = 'Theme: system';
-plot.setAttribute('aria-label', `${trace.title}: ${count} records of ${lanes.length} threads and goroutines. Arrow keys move between records.`);
+plot.setAttribute('aria-label',
+  `${trace.title}: ${count} records of ${lanes.length} threads and goroutines. Arrow keys move between records.`);
 showHits('');
 readColours();
 if (trace.guilt) {

@@ -168,7 +168,8 @@ const perKind = new Uint32Array(trace.kinds.length);
 for (const number of kind) perKind[number]++;
 const kindButtons = trace.kinds.map(([name], number) => {
   const counted = make('span', { className: 'count' }, perKind[number].toLocaleString('en'));
-  const button = make('button', { title: `Show or hide (${number + 1})`, onclick: () => toggleKind(number) }, markOf(number), name, counted);
+  const properties = { title: `Show or hide (${number + 1})`, onclick: () => toggleKind(number) };
+  const button = make('button', properties, markOf(number), name, counted);
   button.setAttribute('aria-pressed', 'true');
   $('kinds').append(button);
   return button;
@@ -186,7 +187,8 @@ const toggleKind = (number) => {
 
 {
   const rect = (y, height, fill) => ['rect', { x: 2, y, width: 60, height, fill }];
-  const dashed = (pattern, colour, width) => ['line', { x1: 2, y1: 7, x2: 62, y2: 7, stroke: colour, 'stroke-width': width, 'stroke-dasharray': pattern }];
+  const dashed = (pattern, colour, width) =>
+    ['line', { x1: 2, y1: 7, x2: 62, y2: 7, stroke: colour, 'stroke-width': width, 'stroke-dasharray': pattern }];
   const lines = { wakeup: 'makes runnable or wakes', io: 'from the kernel to a slot', time: 'timers', life: 'begins or ends' };
   const entries = [
     [[rect(3, 8, 'var(--thread-0)')], 'runs; one colour for a thread and what it runs'],

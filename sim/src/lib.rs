@@ -28,6 +28,7 @@
 //! | [`platform`] | `Sim`: the primitives of the seam on the engine |
 //! | [`kernel`] | the simulated kernel |
 //! | [`conform`](mod@conform) | that kernel against the one of this machine |
+//! | [`admit`](mod@admit) | whether that kernel admits what a real one did |
 //! | [`faults`] | what may go wrong, and how often |
 //! | [`scenarios`] | programs to explore |
 //! | [`oracle`] | what every run is held against |
@@ -66,7 +67,7 @@ pub use journal::{Journal, Note};
 pub use kernel::{NetConfig, OpenFd, SimKernel};
 pub use netpoll_traces::Keep;
 use netpoll_traces::{Recorder, Trace};
-pub use platform::Sim;
+pub use platform::{Sim, compute};
 pub use tally::{Tally, Totals};
 
 use choice::Choices;

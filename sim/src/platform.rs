@@ -15,6 +15,7 @@ use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{self, AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use netpoll::platform::{Atomic, Lock, Park, Platform, Primitives, Thread};
 use netpoll_traces::{BlockedOn, ThreadId};
@@ -23,6 +24,20 @@ use crate::choice::ChoiceKind;
 use crate::engine::{self, NEVER, SLACKS_NS, Wake};
 use crate::faults::FaultKind;
 use crate::kernel::SimKernel;
+
+/// Computes for so long: what a program says that is to be simulated as one that keeps its worker busy, since a
+/// loop takes no virtual time. Others may go on when it is over, and what is due meanwhile happens. Outside a run it
+/// takes real time.
+pub fn compute(time: Duration) {
+    let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2);
+    let is_simulated = engine::with(|engine| engine.map(|engine| engine.compute(ns)).is_some());
+    if !is_simulated {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+}
 
 /// The simulated platform.
 #[derive(Debug)]

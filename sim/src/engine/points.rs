@@ -140,6 +140,12 @@ impl Engine {
         self.now_ns()
     }
 
+    /// The running thread computes for so long.
+    pub(crate) fn compute(&self, ns: u64) {
+        self.pass(ns);
+        self.point(PointKind::Yield);
+    }
+
     /// Lets others go first, who may be what the caller busily waits for.
     pub(crate) fn yield_point(&self) {
         self.pass(GLANCE_NS);

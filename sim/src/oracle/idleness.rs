@@ -9,11 +9,12 @@
 //! * **naps**: a poll that ends by its time ends for a timer, or half a millisecond before one. Without any
 //!   timer that is armed, fired or stopped there are no more than [`NAPS_MAX`] of them.
 //! * **breaks**: a break is sent for something: a timer, a goroutine that became runnable, a search that
-//!   is passed on, a stop. Between two such steps a thread sends no more than [`BREAKS_MAX`].
+//!   is passed on, a stop. Between two such steps a thread sends no more than [`BREAKS_MAX`]; and none for a timer
+//!   when the poller has said that it comes back by then anyway (golang/go#41699).
 //! * **sysmon**: 50 rounds of 20 µs, then ever longer ones up to 10 ms, then none until a worker gets up. In a
 //!   time in which only sysmon makes records it makes no more rounds than that.
 
-use netpoll::trace::Event;
+use netpoll::trace::{Event, WorkerPhase};
 use netpoll_traces::{BlockedOn, Entry, Record, ThreadId, WorldEvent};
 
 use super::facts::{Facts, Role};
@@ -46,6 +47,8 @@ struct Circles {
     blocked_ns: u64,
     /// Whether its last block was in the kernel's poll and ended by its time.
     timed_out: bool,
+    /// Whether the last that it did was to arm a timer before which the poller is back.
+    armed_in_time: bool,
 }
 
 /// See the module documentation.
@@ -102,8 +105,24 @@ impl Idleness {
     }
 
     fn observe_event(&mut self, record: &Record, facts: &Facts, event: Event) -> Verdict {
+        if matches!(event, Event::Worker { .. }) {
+            // Who is in the poll may have changed, and with it what the armer reads.
+            self.circles.iter_mut().for_each(|circles| circles.armed_in_time = false);
+        }
         let circles = self.of(record.thread);
+        let was_in_time = std::mem::take(&mut circles.armed_in_time);
+        if let Event::Arm { at_ns, .. } = event {
+            circles.armed_in_time = facts.threads().any(|(_, thread)| {
+                matches!(thread.phase, Some(WorkerPhase::Polling { until_ns, .. }) if until_ns <= at_ns)
+            });
+        }
         match event {
+            Event::Break { .. } if was_in_time => {
+                let thread = &facts.thread(record.thread).name;
+                let what =
+                    format!("{thread} breaks the poll for a timer for which the poller is in time");
+                return Err(Complaint::new("L8", what));
+            }
             Event::Run { .. } | Event::Dispatch { .. } | Event::Stale { .. } => {
                 (circles.polls, circles.breaks) = (0, 0);
             }

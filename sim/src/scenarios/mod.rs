@@ -11,6 +11,7 @@ mod common;
 
 mod accept_storm;
 mod accept_while_short;
+mod all_busy;
 mod blocking_calls;
 mod break_storm;
 mod broken;
@@ -29,6 +30,7 @@ mod echo;
 mod fd_reuse;
 mod half_close;
 mod late_accept;
+mod listen_again;
 mod lock_handoff;
 mod lossy_connections;
 mod pipe_reader_gone;
@@ -155,6 +157,7 @@ pub fn all() -> &'static [Scenario] {
             late_accept::scenario(),
             short_connections::scenario(),
             fd_reuse::scenario(),
+            listen_again::scenario(),
             pipe_reader_gone::scenario(),
             connect_refused::scenario(),
             connect_timeout::scenario(),
@@ -174,6 +177,7 @@ pub fn all() -> &'static [Scenario] {
             lock_handoff::scenario(),
             blocking_calls::scenario(),
             cpu_beside_io::scenario(),
+            all_busy::scenario(),
             world_stops::scenario(),
             worker_count::scenario(),
             shutdown::scenario(),

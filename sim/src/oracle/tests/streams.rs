@@ -177,6 +177,21 @@ fn oracle_7_sees_breaks_that_nobody_needs() {
 }
 
 #[test]
+fn oracle_7_sees_a_break_for_a_timer_that_the_poller_does_not_oversleep() {
+    let poll = |until_ns| {
+        let mut stream = user();
+        let phase = WorkerPhase::Polling { until_ns, delay_ns: 1_000 };
+        stream.is_fine(W1, Event::Worker { phase });
+        stream.is_fine(W0, deadline(2_000_000)).is_fine(W0, arm(1, 2_000_000));
+        stream
+    };
+    poll(2_000_001).is_fine(W0, Event::Break { sent: true });
+    let violation = poll(2_000_000).is_wrong(W0, Event::Break { sent: true });
+    let expected = "L8 idleness: w0 breaks the poll for a timer for which the poller is in time";
+    assert_eq!(violation.sentence, expected);
+}
+
+#[test]
 fn oracle_7_sees_a_sysmon_that_never_backs_off() {
     let mut stream = Stream::new();
     let (on, mut rounds) = (BlockedOn::Parker(1), 0);

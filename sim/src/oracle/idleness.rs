@@ -75,8 +75,13 @@ impl Oracle for Idleness {
 
     #[inline]
     fn observe(&mut self, record: &Record, facts: &Facts, _: &dyn Look) -> Verdict {
-        if facts.thread(record.thread).role != Role::Sysmon {
+        let thread = facts.thread(record.thread);
+        if thread.role != Role::Sysmon {
             (self.rounds, self.quiet_since_ns) = (0, record.t_ns);
+        }
+        if matches!(thread.phase, Some(WorkerPhase::Polling { .. })) {
+            // The poller goes on: what an armer reads of it is no longer what it said.
+            self.circles.iter_mut().for_each(|circles| circles.armed_in_time = false);
         }
         match record.event {
             Entry::World(WorldEvent::Block { on, .. }) => self.blocks(record, facts, on),
@@ -105,15 +110,15 @@ impl Idleness {
     }
 
     fn observe_event(&mut self, record: &Record, facts: &Facts, event: Event) -> Verdict {
-        if matches!(event, Event::Worker { .. }) {
-            // Who is in the poll may have changed, and with it what the armer reads.
-            self.circles.iter_mut().for_each(|circles| circles.armed_in_time = false);
-        }
         let circles = self.of(record.thread);
         let was_in_time = std::mem::take(&mut circles.armed_in_time);
         if let Event::Arm { at_ns, .. } = event {
             circles.armed_in_time = facts.threads().any(|(_, thread)| {
-                matches!(thread.phase, Some(WorkerPhase::Polling { until_ns, .. }) if until_ns <= at_ns)
+                let is_back = matches!(
+                    thread.phase,
+                    Some(WorkerPhase::Polling { until_ns, .. }) if until_ns <= at_ns
+                );
+                is_back && matches!(thread.blocked, Some((BlockedOn::Poll(_), _)))
             });
         }
         match event {

@@ -182,6 +182,7 @@ fn oracle_7_sees_a_break_for_a_timer_that_the_poller_does_not_oversleep() {
         let mut stream = user();
         let phase = WorkerPhase::Polling { until_ns, delay_ns: 1_000 };
         stream.is_fine(W1, Event::Worker { phase });
+        stream.is_fine(W1, WorldEvent::Block { on: BlockedOn::Poll(3), until_ns });
         stream.is_fine(W0, deadline(2_000_000)).is_fine(W0, arm(1, 2_000_000));
         stream
     };

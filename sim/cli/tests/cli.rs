@@ -180,7 +180,9 @@ fn a_replay_prints_lanes_whole_lanes_or_a_log() {
     let (lanes, whole, log) = (print(&[]), print(&["--no-fold"]), print(&["--log"]));
     assert_eq!(lanes, print(&["--text"]));
     for lanes in [&lanes, &whole] {
-        for part in ["!! VIOLATED deadlock\n", "!! deadlock: nobody can", "\n>>           ^ deadlock: "] {
+        for part in
+            ["!! VIOLATED deadlock\n", "!! deadlock: nobody can", "\n>>           ^ deadlock: "]
+        {
             assert!(lanes.contains(part), "no `{part}` in:\n{lanes}");
         }
         assert!(lanes.lines().all(|line| line.chars().count() <= 100), "{lanes}");

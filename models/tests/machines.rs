@@ -17,7 +17,7 @@ use netpoll::platform::Os;
 use netpoll::sched::idle::StateWord;
 use netpoll_models::coverage::{self, Machine};
 use netpoll_models::platform::Probe;
-use netpoll_sim::{Outcome, Sim, SimConfig, run};
+use netpoll_sim::{Outcome, Sim, SimConfig, SimKernel, run};
 
 /// What an operation makes of a state.
 struct Step {
@@ -39,6 +39,7 @@ fn the_fd_mutex_is_as_it_was() {
 #[test]
 fn the_word_of_a_worker_is_as_it_was() {
     type Word = StateWord<Os>;
+    type Operation = (&'static str, fn(&Word));
     let ways: [fn(&Word); 3] = [
         |_| {},
         |word| word.fall_asleep(),
@@ -47,7 +48,7 @@ fn the_word_of_a_worker_is_as_it_was() {
             assert!(word.go_polling());
         },
     ];
-    let operations: [(&str, fn(&Word)); 3] = [
+    let operations: [Operation; 3] = [
         ("fall_asleep", |word| word.fall_asleep()),
         ("go_polling", |word| {
             let _went = word.go_polling();
@@ -72,10 +73,11 @@ fn the_word_of_a_worker_is_as_it_was() {
 #[test]
 fn the_break_is_as_it_was() {
     type Backend = Epoll<Probe<Sim>>;
+    type Operation = (&'static str, fn(&Backend, &SimKernel));
     let found = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&found);
     let report = run(SimConfig::seed(0), move |kernel| {
-        let operations: [(&str, fn(&Backend, &_)); 3] = [
+        let operations: [Operation; 3] = [
             ("wake", |backend, kernel| backend.wake(kernel)),
             ("poll", |backend, kernel| backend.poll(kernel, 1_000_000, |_, _| {})),
             ("poll without waiting", |backend, kernel| backend.poll(kernel, 0, |_, _| {})),

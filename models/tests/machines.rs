@@ -1,10 +1,12 @@
 //! The state machines of the runtime as tables and diagrams, kept in `traces/snapshots/machines`: an edge
 //! more or less is a change that somebody looks at (`cargo insta review`).
 //!
-//! Nothing of them is written by hand. The edges of the slot and of the fdMutex are found by the runtime,
-//! which walks its own transition functions. Those of the worker's word and of the break are found here,
-//! by trying every operation in every state; and where those say more than the [coverage's
-//! list](Machine::legal) allows, because an operation is never called in that state, the table says so.
+//! They are derived from the code. The edges of the slot and of the fdMutex are found by the runtime, which
+//! walks its own transition functions. For the worker's word and the break every operation is tried here in
+//! every state: each edge that the [coverage](Machine::legal) counts as legal must be made by one of them,
+//! and what an operation would make beyond those is remarked upon, because it is never called there.
+//!
+//! The ticket has no table here: its list of edges is written by hand, in `sched/ticket.rs`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -15,7 +17,7 @@ use netpoll::platform::Os;
 use netpoll::sched::idle::StateWord;
 use netpoll_models::coverage::{self, Machine};
 use netpoll_models::platform::Probe;
-use netpoll_sim::{Outcome, Sim, SimConfig, simulate};
+use netpoll_sim::{Outcome, Sim, SimConfig, SimKernel, run};
 
 /// What an operation makes of a state.
 struct Step {
@@ -37,6 +39,7 @@ fn the_fd_mutex_is_as_it_was() {
 #[test]
 fn the_word_of_a_worker_is_as_it_was() {
     type Word = StateWord<Os>;
+    type Operation = (&'static str, fn(&Word));
     let ways: [fn(&Word); 3] = [
         |_| {},
         |word| word.fall_asleep(),
@@ -45,7 +48,7 @@ fn the_word_of_a_worker_is_as_it_was() {
             assert!(word.go_polling());
         },
     ];
-    let operations: [(&str, fn(&Word)); 3] = [
+    let operations: [Operation; 3] = [
         ("fall_asleep", |word| word.fall_asleep()),
         ("go_polling", |word| {
             let _went = word.go_polling();
@@ -70,10 +73,11 @@ fn the_word_of_a_worker_is_as_it_was() {
 #[test]
 fn the_break_is_as_it_was() {
     type Backend = Epoll<Probe<Sim>>;
+    type Operation = (&'static str, fn(&Backend, &SimKernel));
     let found = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&found);
-    let report = simulate(SimConfig::seed(0), move |kernel| {
-        let operations: [(&str, fn(&Backend, &_)); 3] = [
+    let report = run(SimConfig::seed(0), move |kernel| {
+        let operations: [Operation; 3] = [
             ("wake", |backend, kernel| backend.wake(kernel)),
             ("poll", |backend, kernel| backend.poll(kernel, 1_000_000, |_, _| {})),
             ("poll without waiting", |backend, kernel| backend.poll(kernel, 0, |_, _| {})),

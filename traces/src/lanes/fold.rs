@@ -192,14 +192,12 @@ fn keeps_house(event: &Entry) -> bool {
 }
 
 fn is_empty_poll(event: &Entry) -> bool {
-    is_poll(event) && matches!(event, Entry::Runtime(Event::Syscall { result: Ok(0), .. }))
+    matches!(event, Entry::Runtime(Event::Syscall { result: Ok(0), .. })) && is_poll(event)
 }
 
 fn is_poll(event: &Entry) -> bool {
-    match event {
-        Entry::Runtime(Event::Syscall { name, .. }) => *name == "epoll_wait",
-        _ => false,
-    }
+    let is_call = matches!(event, Entry::Runtime(Event::Syscall { .. }));
+    is_call && event.to_string().starts_with("epoll_wait(")
 }
 
 /// Whether a stretch is of such a size that a line has to say what it was.

@@ -10,13 +10,14 @@
 //!
 //! # Ordering
 //!
-//! * R1: the owner's release store of the even version comes after the words, and the reader's first load of
-//!   it acquires: who sees that record *n* is complete sees its words, or later ones.
+//! * R1: the count goes up, with release, when a record is complete, and a reader acquires it first. So of every
+//!   record below the count it sees the words and the even version, or later ones.
 //! * R2: that there are no later ones. The owner makes the version odd before it stores a word, with release;
-//!   the reader loads words with acquire. A reader that got a word of a later record sees, in its second
-//!   load, that record's odd version or a later one, and drops the copy.
-//! * The count of records is an index only. Its release store comes after the record, so that a reader that
-//!   sees a count (acquire) finds all records before it complete.
+//!   the reader loads words with acquire. A reader that got a word of a later record sees, when it loads the version
+//!   after that, this record's odd version or a later one, and drops the copy.
+//!
+//! The version itself hands nothing over, so its accesses are relaxed, and one load of it, after the words, is
+//! enough.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -89,14 +90,15 @@ impl<P: Primitives> Ring<P> {
             // R2.
             word.store(value, Release);
         }
+        place.version.store(2 * number + 2, Relaxed);
         // R1.
-        place.version.store(2 * number + 2, Release);
         self.count.store(number + 1, Release);
     }
 
     /// What is in the ring now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
+        // R1.
         let count = self.count.load(Acquire);
         let first = count.saturating_sub(self.places.len() as u64);
         let mut snapshot = Snapshot { records: Vec::new(), lost: first };
@@ -116,10 +118,6 @@ impl<P: Primitives> Ring<P> {
     /// The record with this number, unless it has given way.
     fn copy(&self, number: u64) -> Option<Stamped> {
         let place = &self.places[(number % self.places.len() as u64) as usize];
-        // R1.
-        if place.version.load(Acquire) != 2 * number + 2 {
-            return None;
-        }
         // R2.
         let words = [0, 1, 2, 3, 4, 5, 6].map(|i: usize| place.words[i].load(Acquire));
         if place.version.load(Relaxed) != 2 * number + 2 {

@@ -1,6 +1,6 @@
 //! A call of a trace: what it needs, and what it returns.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use netpoll::platform::{Domain, EpollEvent, Errno, Kernel, RawFd, Shutdown, SockType};
 use netpoll::poll::lives::BREAK;
@@ -45,26 +45,26 @@ pub(super) struct Check<'a> {
     trace: &'a Trace,
     kernel: TheKernel,
     pub(super) admission: Admission,
-    files: HashMap<RawFd, File>,
+    files: BTreeMap<RawFd, File>,
     /// What events carry, by what they carry.
-    watched: HashMap<u64, Watched>,
+    watched: BTreeMap<u64, Watched>,
     /// What the next registration of a descriptor carries.
-    data: HashMap<RawFd, u64>,
+    data: BTreeMap<RawFd, u64>,
     /// The event that said that a descriptor's peer has said everything.
-    ended_at: HashMap<RawFd, usize>,
+    ended_at: BTreeMap<RawFd, usize>,
     /// The last read of each descriptor.
-    read_at: HashMap<RawFd, usize>,
+    read_at: BTreeMap<RawFd, usize>,
     /// Puppets in the queue of a listener, by its simulated number.
-    queued: HashMap<RawFd, VecDeque<RawFd>>,
+    queued: BTreeMap<RawFd, VecDeque<RawFd>>,
     /// The calls about each descriptor that say what its peer did, in their order.
-    about: HashMap<RawFd, Vec<(usize, What)>>,
+    about: BTreeMap<RawFd, Vec<(usize, What)>>,
 }
 
 impl<'a> Check<'a> {
     pub(super) fn new(trace: &'a Trace, calls: &[Call]) -> Check<'a> {
         let config =
             NetConfig { sndbuf: BUFFER, rcvbuf: BUFFER, fd_limit: 1 << 20, ..NetConfig::default() };
-        let mut about: HashMap<RawFd, Vec<(usize, What)>> = HashMap::new();
+        let mut about: BTreeMap<RawFd, Vec<(usize, What)>> = BTreeMap::new();
         for call in calls {
             if let What::Syscall { name, fd, .. } = call.what
                 && matches!(name, "read" | "readv" | "getsockopt" | "close")
@@ -76,12 +76,12 @@ impl<'a> Check<'a> {
             trace,
             kernel: Simulated::on(OneThread::new(config)),
             admission: Admission::default(),
-            files: HashMap::new(),
-            watched: HashMap::new(),
-            data: HashMap::new(),
-            ended_at: HashMap::new(),
-            read_at: HashMap::new(),
-            queued: HashMap::new(),
+            files: BTreeMap::new(),
+            watched: BTreeMap::new(),
+            data: BTreeMap::new(),
+            ended_at: BTreeMap::new(),
+            read_at: BTreeMap::new(),
+            queued: BTreeMap::new(),
             about,
         }
     }

@@ -5,7 +5,7 @@
 //! has learnt from the others.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::SystemTime;
 use std::{hint, process, thread};
@@ -160,8 +160,15 @@ fn let_a_stranger_in() {
 }
 
 fn ask_a_real_clock() {
+    // Two runs one after the other must not happen to be the same.
+    static LAST: AtomicU64 = AtomicU64::new(u64::MAX);
     let real = SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970");
-    (0..real.as_nanos() % 997 % 16).for_each(|_| yield_now());
+    let mut yields = u64::from(real.subsec_nanos()) % 997 % 16;
+    if LAST.load(Relaxed) == yields {
+        yields += 1;
+    }
+    LAST.store(yields, Relaxed);
+    (0..yields).for_each(|_| yield_now());
 }
 
 fn make_noise() {

@@ -34,7 +34,7 @@ use super::{Operation, Site};
 
 /// Files that are not scanned, relative to `netpoll/src/`, each with the reason. Besides them, a file
 /// whose name ends in `_test.rs` is a test.
-pub const SKIPPED: [(&str, &str); 6] = [
+pub const SKIPPED: [(&str, &str); 5] = [
     ("go/fake.rs", "a runtime for unit tests, declared under cfg(test)"),
     ("goroutine/testing.rs", "helpers of unit tests, declared under cfg(test)"),
     ("net/fake.rs", "descriptors for unit tests, declared under cfg(test)"),
@@ -42,10 +42,6 @@ pub const SKIPPED: [(&str, &str); 6] = [
     (
         "platform/os/primitives.rs",
         "the seam: forwards the caller's ordering to `std`, has none itself",
-    ),
-    (
-        "platform/os/recording.rs",
-        "the seam: forwards the caller's ordering to `Os`; a counter of its own hands nothing over",
     ),
 ];
 

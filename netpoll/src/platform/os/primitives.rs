@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::{Os, OsParker};
+use super::{Os, OsParker, Recording};
 use crate::platform::{Atomic, Lock, Primitives, Thread};
 
 impl Primitives for Os {
@@ -32,6 +32,27 @@ impl Primitives for Os {
     #[inline]
     fn spin_hint() {
         std::hint::spin_loop();
+    }
+}
+
+impl Primitives for Recording {
+    type AtomicU32 = <Os as Primitives>::AtomicU32;
+    type AtomicU64 = <Os as Primitives>::AtomicU64;
+    type AtomicUsize = <Os as Primitives>::AtomicUsize;
+    type Mutex<T: Send + 'static> = OsMutex<T>;
+    type Parker = OsParker;
+    type Thread = OsThread;
+
+    #[inline]
+    fn fence(order: Ordering) {
+        Os::fence(order);
+    }
+    fn spawn(name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<OsThread> {
+        Os::spawn(name, body)
+    }
+    #[inline]
+    fn spin_hint() {
+        Os::spin_hint();
     }
 }
 

@@ -12,43 +12,22 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::{Os, OsKernel, OsMutex, OsParker, OsThread};
+use super::{Os, OsKernel};
 use crate::platform::{
-    Domain, EpollEvent, Errno, Kernel, Platform, Primitives, RawFd, Shutdown, SockAddr, SockType,
+    Domain, EpollEvent, Errno, Kernel, Platform, RawFd, Shutdown, SockAddr, SockType,
 };
+use crate::trace::Event;
+use crate::trace::calls::{count, nothing, number, port, socket_kind};
 use crate::trace::file::{Head, Origin, Writer, write_whole};
 use crate::trace::ring::{Ring, Stamped};
 use crate::trace::words::{KnownNames, Packed, SYSCALLS};
-use crate::trace::{Event, socket_kind};
 
 /// The production platform, recorded.
 #[derive(Debug)]
 pub enum Recording {}
-
-impl Primitives for Recording {
-    type AtomicU32 = <Os as Primitives>::AtomicU32;
-    type AtomicU64 = <Os as Primitives>::AtomicU64;
-    type AtomicUsize = <Os as Primitives>::AtomicUsize;
-    type Mutex<T: Send + 'static> = OsMutex<T>;
-    type Parker = OsParker;
-    type Thread = OsThread;
-
-    #[inline]
-    fn fence(order: Ordering) {
-        Os::fence(order);
-    }
-    fn spawn(name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<OsThread> {
-        Os::spawn(name, body)
-    }
-    #[inline]
-    fn spin_hint() {
-        Os::spin_hint();
-    }
-}
 
 impl Platform for Recording {
     type Kernel = RecordingKernel;
@@ -57,8 +36,8 @@ impl Platform for Recording {
 /// The rings of all threads that had something to say.
 #[derive(Debug)]
 pub struct Tracer {
-    /// Tells tracers apart in a thread that serves several.
-    id: u64,
+    /// Tells tracers apart in a thread that serves several: it lives as long as anybody compares with it.
+    token: Arc<()>,
     /// Records of each ring.
     records: usize,
     rings: Mutex<Vec<Named>>,
@@ -71,9 +50,15 @@ struct Named {
     ring: Arc<Ring<Os>>,
 }
 
+/// The ring of a thread, and the token of the tracer that it belongs to.
+struct Mine {
+    token: Arc<()>,
+    ring: Arc<Ring<Os>>,
+}
+
 thread_local! {
-    /// The ring into which this thread wrote last, and whose it is.
-    static RING: RefCell<Option<(u64, Arc<Ring<Os>>)>> = const { RefCell::new(None) };
+    /// The ring into which this thread wrote last.
+    static RING: RefCell<Option<Mine>> = const { RefCell::new(None) };
 }
 
 impl Tracer {
@@ -83,10 +68,8 @@ impl Tracer {
     /// If it is to keep none.
     #[must_use]
     pub fn new(records: usize) -> Tracer {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         assert!(records > 0, "a tracer that keeps no records");
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Tracer { id, records, rings: Mutex::default() }
+        Tracer { token: Arc::default(), records, rings: Mutex::default() }
     }
 
     /// Writes an event down. Not inlined: a goroutine may go on on another thread after any call, and
@@ -98,11 +81,11 @@ impl Tracer {
         let _too_late = RING.try_with(|mine| {
             let mut mine = mine.borrow_mut();
             match &*mine {
-                Some((id, ring)) if *id == self.id => ring.push(now, event),
+                Some(mine) if Arc::ptr_eq(&mine.token, &self.token) => mine.ring.push(now, event),
                 _ => {
                     let ring = self.ring_of_this_thread();
                     ring.push(now, event);
-                    *mine = Some((self.id, ring));
+                    *mine = Some(Mine { token: self.token.clone(), ring });
                 }
             }
         });
@@ -213,23 +196,6 @@ impl RecordingKernel {
     }
 }
 
-fn nothing(_: &()) -> i64 {
-    0
-}
-
-fn count(count: &usize) -> i64 {
-    *count as i64
-}
-
-fn number(fd: &RawFd) -> i64 {
-    i64::from(*fd)
-}
-
-/// The port of an address, which is what a trace shows of it.
-fn port(addr: &SockAddr) -> i64 {
-    addr.as_inet().map_or(0, |addr| i64::from(addr.port()))
-}
-
 impl Kernel for RecordingKernel {
     #[inline]
     fn clock(&self) -> u64 {
@@ -333,7 +299,6 @@ impl Kernel for RecordingKernel {
         self.call("epoll_create1", -1, 0, OsKernel.epoll_create1(), number)
     }
     fn epoll_add(&self, epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno> {
-        // An event of it may be in the record of another thread before this call has returned.
         let result = OsKernel.epoll_add(epfd, fd, event);
         self.call("epoll_add", epfd, fd.into(), result, nothing)
     }

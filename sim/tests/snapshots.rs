@@ -12,9 +12,10 @@
 
 use std::fmt::Write;
 
+use netpoll::trace::file::{FNV_BASIS, fnv};
 use netpoll_sim::explore::{Execution, Options, execute};
 use netpoll_sim::scenarios::{self, Scenario};
-use netpoll_sim::{Choice, Granularity, Keep, Source};
+use netpoll_sim::{Choice, Granularity, Keep, Source, failure};
 use netpoll_traces::{Caption, lanes, text};
 
 /// The scenario whose snapshot shows how a runtime starts and ends.
@@ -61,7 +62,7 @@ fn snapshot(scenario: &Scenario) -> String {
     let (legend, lines) = page.split_once("\n\n").expect("a blank line follows the legend");
 
     let (deviations, choices) = (count(&report.choices), report.choices.len());
-    let digest = digest(&text::render(trace));
+    let digest = fnv(FNV_BASIS, text::render(trace).as_bytes());
     let mut snapshot = legend.lines().next().expect("the title is the first line").to_string();
     writeln!(snapshot, "\n# {}, digest {digest:016x}", caption.end).expect("to a String");
     writeln!(snapshot, "# {choices} choices, of which {deviations} are not the dullest:")
@@ -106,10 +107,7 @@ fn count(choices: &[Choice]) -> usize {
 
 /// The first lines of choices, as failure files have them.
 fn write_choices(choices: &[Choice], snapshot: &mut String) {
-    let mut words = choices.chunk_by(|a, b| a == b).map(|run| match run.len() {
-        1 => run[0].to_string(),
-        many => format!("{}*{many}", run[0]),
-    });
+    let mut words = failure::words(choices);
     let mut left = true;
     for _ in 0..CHOICES {
         let mut line = "#".to_string();
@@ -127,11 +125,4 @@ fn write_choices(choices: &[Choice], snapshot: &mut String) {
     if left && words.next().is_some() {
         writeln!(snapshot, "# …").expect("to a String");
     }
-}
-
-/// FNV-1a: the same everywhere and for ever.
-fn digest(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

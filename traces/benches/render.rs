@@ -1,24 +1,28 @@
-//! What the pictures of a long run cost: time to write them, and their size.
+//! What showing a long run costs, as lanes without folding and as pictures: time to write it, and its size.
 //!
 //! ```text
 //! cargo bench -p netpoll-traces [-- --records 100000 --into FOLDER]
 //! ```
 //!
-//! With `--into` the pictures are kept there, to be looked at. Run by `cargo test`, without `--bench`,
+//! With `--into` what was written is kept there, to be looked at. Run by `cargo test`, without `--bench`,
 //! it does nothing.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use netpoll_traces::{Caption, Guilt, Trace, html, perfetto, svg};
+use netpoll_traces::{Caption, Guilt, Trace, html, lanes, perfetto, svg};
 
 mod synthetic;
 
 /// Writes one picture.
 type Write = fn(&Trace, &Caption, &mut dyn io::Write) -> io::Result<()>;
 
-const PICTURES: [(&str, &str, Write); 3] = [
+const PICTURES: [(&str, &str, Write); 4] = [
+    ("lanes", "txt", |trace, caption, out| {
+        let options = lanes::Options { fold: false, ..lanes::Options::default() };
+        out.write_all(lanes::render(trace, caption, &options).as_bytes())
+    }),
     ("html", "html", html::write),
     ("svg", "svg", |trace, caption, out| out.write_all(svg::render(trace, caption).as_bytes())),
     ("perfetto", "json", perfetto::write),

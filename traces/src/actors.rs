@@ -123,24 +123,6 @@ impl Actors {
     }
 }
 
-/// The goroutine that an event is about, if it is about one.
-#[must_use]
-pub fn subject(event: &Entry) -> Option<u64> {
-    match *event {
-        Entry::Runtime(
-            Event::Go { g }
-            | Event::Run { g }
-            | Event::Yield { g }
-            | Event::Park { g, .. }
-            | Event::Abandon { g }
-            | Event::Ready { g }
-            | Event::Panic { g }
-            | Event::Done { g },
-        ) => Some(g),
-        _ => None,
-    }
-}
-
 /// The lanes while the trace is read.
 struct Cast {
     end: usize,
@@ -158,15 +140,11 @@ impl Cast {
         let end = trace.records.len();
         let kernel = trace.records.iter().any(|record| record.thread == ThreadId::KERNEL);
         let kernel = kernel.then_some(ThreadId::KERNEL);
-        let last = trace
-            .records
-            .iter()
-            .map(|record| record.thread)
-            .filter(|thread| *thread != ThreadId::KERNEL);
-        let named = trace.threads.len() as u16;
-        let count = last.map(|thread| thread.0 + 1).max().unwrap_or(0).max(named);
-        let threads = kernel.into_iter().chain((0..count).map(ThreadId)).map(Actor::Thread);
-        let seen = trace.records.iter().flat_map(|record| [record.g, subject(&record.event)]);
+        let threads = kernel
+            .into_iter()
+            .chain((0..trace.thread_count() as u16).map(ThreadId))
+            .map(Actor::Thread);
+        let seen = trace.records.iter().flat_map(|record| [record.g, record.event.goroutine()]);
         let mut gs: Vec<u64> = Vec::new();
         for g in seen.flatten() {
             // Runs of the same number are the rule: most of them never reach the sort.

@@ -1,7 +1,7 @@
 //! Writing JSON.
 //!
-//! Production code links this crate to record itself, so it depends on nothing but what it records.
-//! What the pictures need is a string escaper; numbers print as themselves. The tests read the result
+//! What the pictures need is a string escaper that is safe inside a page's script; numbers print as
+//! themselves. So this crate, which others link to read traces, depends on nothing but their vocabulary. The tests read the result
 //! with a parser that is not ours.
 
 use std::fmt::{self, Write};

@@ -10,6 +10,10 @@
 //! * [`TraceFile`] is a trace in a file, of a simulated run or of a real one.
 //! * [`Caption`] is what a rendering says beside the records.
 //! * [`lanes::render`] shows a trace to people: who did what, side by side.
+//! * [`html::write`] makes a page to look around in, [`svg::render`] a picture for documents,
+//!   [`perfetto::write`] a file for ui.perfetto.dev.
+//! * [`actors`] and [`causes`] say who acts in a trace and which record led to which; [`look`] is what the
+//!   pictures have in common.
 //! * [`text::render`] prints a trace, one line a record, byte for byte the same every time.
 
 pub mod actors;
@@ -29,4 +33,4 @@ pub mod text;
 pub use caption::{Caption, Guilt};
 pub use file::{FileError, Origin, TraceFile, write_whole};
 pub use record::{BlockedOn, Entry, Readiness, Record, ThreadId, WorldEvent};
-pub use recorder::{Keep, Recorder, Trace};
+pub use recorder::{Keep, Recorder, Trace, worker_number};

@@ -193,6 +193,55 @@ pub enum Entry {
     World(WorldEvent),
 }
 
+impl Entry {
+    /// The goroutine that this is about, if it is about one.
+    #[must_use]
+    pub fn goroutine(&self) -> Option<u64> {
+        match *self {
+            Entry::Runtime(
+                Event::Go { g }
+                | Event::Run { g }
+                | Event::Yield { g }
+                | Event::Park { g, .. }
+                | Event::Abandon { g }
+                | Event::Ready { g }
+                | Event::Panic { g }
+                | Event::Done { g },
+            ) => Some(g),
+            _ => None,
+        }
+    }
+
+    /// The descriptor that this is about, where it says that itself. Whose place in the
+    /// poller's table is meant knows only who has read the trace up to here.
+    #[must_use]
+    pub fn fd(&self) -> Option<RawFd> {
+        let fd = match *self {
+            Entry::World(
+                WorldEvent::Arrive { fd, .. }
+                | WorldEvent::Watch { fd, .. }
+                | WorldEvent::Edge { fd, .. }
+                | WorldEvent::Spurious { fd, .. }
+                | WorldEvent::Harvest { fd, .. },
+            )
+            | Entry::Runtime(
+                Event::Slot { fd, .. }
+                | Event::Open { fd, .. }
+                | Event::End { fd, .. }
+                | Event::Use { fd, .. }
+                | Event::Leave { fd, .. }
+                | Event::Deadline { fd, .. }
+                | Event::Expired { fd, .. }
+                | Event::Evict { fd, .. }
+                | Event::Syscall { fd, .. },
+            ) => fd,
+            _ => return None,
+        };
+        // A call that is about none, or a socket that has no number yet.
+        (fd >= 0).then_some(fd)
+    }
+}
+
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

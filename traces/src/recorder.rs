@@ -141,7 +141,24 @@ pub struct Trace {
     pub dropped: u64,
 }
 
+/// The number of the worker whose thread has this (short) name.
+#[must_use]
+pub fn worker_number(name: &str) -> Option<u16> {
+    let digits = name.strip_prefix('w')?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok())?
+}
+
 impl Trace {
+    /// How many threads there are: those that were introduced, and those that are only seen.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        let threads = self.records.iter().map(|record| record.thread);
+        let threads = threads.filter(|&thread| thread != ThreadId::KERNEL);
+        let seen = threads.map(|thread| usize::from(thread.0) + 1).max();
+        seen.unwrap_or(0).max(self.threads.len())
+    }
+
     /// The name of a thread.
     #[must_use]
     pub fn thread_name(&self, thread: ThreadId) -> &str {
@@ -231,5 +248,7 @@ mod tests {
         assert_eq!(trace.thread_name(ThreadId(1)), "w0");
         assert_eq!(trace.thread_name(ThreadId::KERNEL), "kernel");
         assert_eq!(trace.thread_name(ThreadId(9)), "?");
+        let numbers = ["w0", "w12", "w", "w1x", "w+1", "w70000", "main"].map(worker_number);
+        assert_eq!(numbers, [Some(0), Some(12), None, None, None, None, None]);
     }
 }

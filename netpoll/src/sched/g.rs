@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::ticket::Ticket;
 use crate::goroutine::FiberCell;
 use crate::platform::{Atomic, Lock, Platform};
-use crate::trace::{Mode, WaitReason};
+use crate::trace::WaitReason;
 use crate::waiter::Waiter;
 
 /// Home of a goroutine that has not started.
@@ -40,59 +40,29 @@ pub enum Status {
     Waiting(WaitReason),
 }
 
+/// The words of goroutines that wait are those of their reasons, moved up by so much: below are the others.
+const WAITING: u64 = 3;
+
 impl Status {
     const fn encode(self) -> u64 {
-        let (kind, fd, mode) = match self {
-            Status::Free => (0, 0, Mode::Read),
-            Status::Runnable => (1, 0, Mode::Read),
-            Status::Running => (2, 0, Mode::Read),
-            Status::Waiting(why) => match why {
-                WaitReason::Io(fd, mode) => (3, fd, mode),
-                WaitReason::FdLock(fd, mode) => (4, fd, mode),
-                WaitReason::Close(fd) => (5, fd, Mode::Read),
-                WaitReason::Sleep => (6, 0, Mode::Read),
-                WaitReason::Join => (7, 0, Mode::Read),
-                WaitReason::Scope => (8, 0, Mode::Read),
-                WaitReason::ChanRecv => (9, 0, Mode::Read),
-                WaitReason::ChanSend => (10, 0, Mode::Read),
-                WaitReason::Mutex => (11, 0, Mode::Read),
-                WaitReason::Condvar => (12, 0, Mode::Read),
-                WaitReason::WaitGroup => (13, 0, Mode::Read),
-                WaitReason::Blocking => (14, 0, Mode::Read),
-                WaitReason::StopTheWorld => (15, 0, Mode::Read),
-                WaitReason::RwLock => (16, 0, Mode::Read),
-            },
-        };
-        let mode = match mode {
-            Mode::Read => 0,
-            Mode::Write => 1,
-        };
-        kind | mode << 8 | (fd.cast_unsigned() as u64) << 32
+        match self {
+            Status::Free => 0,
+            Status::Runnable => 1,
+            Status::Running => 2,
+            Status::Waiting(why) => why.encode() + WAITING,
+        }
     }
 
     fn decode(word: u64) -> Status {
-        let fd = ((word >> 32) as u32).cast_signed();
-        let mode = if word >> 8 & 1 == 0 { Mode::Read } else { Mode::Write };
-        Status::Waiting(match word & 0xff {
-            0 => return Status::Free,
-            1 => return Status::Runnable,
-            2 => return Status::Running,
-            3 => WaitReason::Io(fd, mode),
-            4 => WaitReason::FdLock(fd, mode),
-            5 => WaitReason::Close(fd),
-            6 => WaitReason::Sleep,
-            7 => WaitReason::Join,
-            8 => WaitReason::Scope,
-            9 => WaitReason::ChanRecv,
-            10 => WaitReason::ChanSend,
-            11 => WaitReason::Mutex,
-            12 => WaitReason::Condvar,
-            13 => WaitReason::WaitGroup,
-            14 => WaitReason::Blocking,
-            15 => WaitReason::StopTheWorld,
-            16 => WaitReason::RwLock,
-            other => unreachable!("goroutine status {other}"),
-        })
+        match word {
+            0 => Status::Free,
+            1 => Status::Runnable,
+            2 => Status::Running,
+            word => match WaitReason::decode(word - WAITING) {
+                Some(why) => Status::Waiting(why),
+                None => unreachable!("goroutine status {word:#x}"),
+            },
+        }
     }
 }
 
@@ -188,6 +158,7 @@ impl<P: Platform> G<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::Mode;
 
     #[test]
     fn every_status_survives_its_word() {

@@ -86,6 +86,8 @@ pub struct Writer<W> {
     hash: u64,
     last_ns: u64,
     count: u64,
+    /// The record that is being put together, to be used again.
+    bytes: Vec<u8>,
 }
 
 /// Begins an [`fnv`].
@@ -129,7 +131,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of `out`.
     pub fn new(out: W, head: &Head<'_>) -> io::Result<Writer<W>> {
-        let mut writer = Writer { out, hash: FNV_BASIS, last_ns: 0, count: 0 };
+        let mut writer = Writer { out, hash: FNV_BASIS, last_ns: 0, count: 0, bytes: Vec::new() };
         let mut bytes = MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
         bytes.push(match head.origin {
@@ -165,7 +167,8 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of the output.
     pub fn record(&mut self, t_ns: u64, thread: u32, event: &Packed) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(64);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
         bytes.push(event.tag);
         push_number(&mut bytes, thread.wrapping_add(1).into());
         let since = t_ns.wrapping_sub(self.last_ns).cast_signed();
@@ -174,7 +177,9 @@ impl<W: Write> Writer<W> {
             push_number(&mut bytes, zigzag(word.cast_signed()));
         }
         (self.last_ns, self.count) = (t_ns, self.count + 1);
-        self.write(&bytes)
+        let result = self.write(&bytes);
+        self.bytes = bytes;
+        result
     }
 
     /// Writes the end, and gives the output back.

@@ -10,12 +10,14 @@
 //!
 //! | file | what it is |
 //! |---|---|
+//! | `calls.rs` | which argument and result of a system call are recorded |
 //! | `words.rs` | events as words, for rings and files |
 //! | `ring.rs` | the last events of one thread, written without locks and read by anybody |
 //! | `file.rs` | the file format |
 //!
 //! What joins them, a ring for each thread, is `platform/os/recording.rs`.
 
+pub mod calls;
 pub mod file;
 pub mod ring;
 pub mod words;
@@ -23,25 +25,7 @@ pub mod words;
 use std::fmt;
 
 use crate::ops::Deadlines;
-use crate::platform::{Domain, Errno, RawFd, SockType};
-
-/// What a trace has as the argument of `socket`: the kind of socket.
-pub const INET_STREAM: i64 = 0;
-/// See [`INET_STREAM`].
-pub const INET6_STREAM: i64 = 1;
-
-/// The argument of `socket` in a trace.
-#[must_use]
-pub const fn socket_kind(domain: Domain, kind: SockType) -> i64 {
-    match (domain, kind) {
-        (Domain::Inet, SockType::Stream) => INET_STREAM,
-        (Domain::Inet6, SockType::Stream) => INET6_STREAM,
-        (Domain::Unix, SockType::Stream) => 2,
-        (Domain::Inet, SockType::Datagram) => 3,
-        (Domain::Inet6, SockType::Datagram) => 4,
-        (Domain::Unix, SockType::Datagram) => 5,
-    }
-}
+use crate::platform::{Errno, RawFd};
 
 /// The direction of an operation on a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -398,7 +382,8 @@ pub enum Event {
     },
     /// The poller has taken the request to come back out of its channel; the next one is a new one.
     Drained,
-    /// `epoll_wait` has brought an event, in production; a simulator says [more](crate::platform::EpollEvent).
+    /// `epoll_wait` has brought an event, in production. A simulator, which knows of which file, says that in
+    /// words of its own.
     Polled {
         /// What the event carries.
         data: u64,

@@ -119,7 +119,7 @@ impl<P: Primitives> Ring<P> {
     fn copy(&self, number: u64) -> Option<Stamped> {
         let place = &self.places[(number % self.places.len() as u64) as usize];
         // R2.
-        let words = [0, 1, 2, 3, 4, 5, 6].map(|i: usize| place.words[i].load(Acquire));
+        let words = place.words.each_ref().map(|word| word.load(Acquire));
         if place.version.load(Relaxed) != 2 * number + 2 {
             return None;
         }

@@ -4,6 +4,8 @@
 //! numbers of a table there: of [`SYSCALLS`] in a ring, of the file's own in a file. A tag means the same for
 //! ever: a new event gets a new one, and one that goes leaves its tag unused.
 
+use std::fmt;
+
 use super::{Event, Mode, SlotState, TimerUse, WaitReason, WorkerPhase};
 use crate::ops::Deadlines;
 use crate::platform::Errno;
@@ -65,7 +67,7 @@ pub struct Packed {
 }
 
 /// How names become numbers and numbers names.
-pub trait Names {
+pub trait Names: fmt::Debug {
     /// The number of a name.
     fn number(&self, name: &'static str) -> u64;
     /// The name with this number, if there is one.
@@ -142,12 +144,6 @@ impl<'a> Unpacker<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
-    }
-}
-
-impl std::fmt::Debug for dyn Names + '_ {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Names")
     }
 }
 
@@ -277,11 +273,13 @@ const REASONS: [WaitReason; 11] = [
 /// How many reasons are about a descriptor.
 const ABOUT_FD: u8 = 3;
 
-impl Field for WaitReason {
-    #[inline]
-    fn put(&self, packer: &mut Packer<'_>) {
-        let plain = |index: u8| join(ABOUT_FD + index, 0, 0);
-        packer.word(match *self {
+impl WaitReason {
+    /// The reason as a word, whose low byte says which.
+    pub(crate) const fn encode(self) -> u64 {
+        const fn plain(index: u8) -> u64 {
+            join(ABOUT_FD + index, 0, 0)
+        }
+        match self {
             WaitReason::Io(fd, mode) => join(0, mode as u8, fd.cast_unsigned()),
             WaitReason::FdLock(fd, mode) => join(1, mode as u8, fd.cast_unsigned()),
             WaitReason::Close(fd) => join(2, 0, fd.cast_unsigned()),
@@ -296,10 +294,12 @@ impl Field for WaitReason {
             WaitReason::WaitGroup => plain(8),
             WaitReason::Blocking => plain(9),
             WaitReason::StopTheWorld => plain(10),
-        });
+        }
     }
-    fn get(unpacker: &mut Unpacker<'_>) -> Option<WaitReason> {
-        let (kind, mode, fd) = part(unpacker.word()?)?;
+
+    /// The reason of a word; `None` when it is of none.
+    pub(crate) fn decode(word: u64) -> Option<WaitReason> {
+        let (kind, mode, fd) = part(word)?;
         let fd = fd.cast_signed();
         match kind {
             0 => Some(WaitReason::Io(fd, nth(&MODES, mode)?)),
@@ -307,6 +307,16 @@ impl Field for WaitReason {
             2 => Some(WaitReason::Close(fd)),
             _ => nth(&REASONS, kind - ABOUT_FD),
         }
+    }
+}
+
+impl Field for WaitReason {
+    #[inline]
+    fn put(&self, packer: &mut Packer<'_>) {
+        packer.word(self.encode());
+    }
+    fn get(unpacker: &mut Unpacker<'_>) -> Option<WaitReason> {
+        WaitReason::decode(unpacker.word()?)
     }
 }
 

@@ -55,13 +55,15 @@ pub(crate) fn replay(args: &ReplayArgs, output: &mut Output) -> Result<Verdict, 
         // It is only a warning, and the replay says the same in its header.
         let _unwritten = to_stderr(&text);
     }
-    let file = to_file(&run, &execution, &end);
+    let (trace, caption) = (&execution.report.trace, caption(&run, &execution, &end));
     if let Some(path) = &args.trace {
+        let (caption, trace) = (caption.clone(), trace.clone());
+        let file = TraceFile { origin: Origin::Simulator, caption, trace };
         show::write(path, |out| file.write(out))?;
     }
     let text = match args.json {
         true => String::new(),
-        false => show::show(&file, &args.show)?,
+        false => show::show(trace, &caption, &args.show)?,
     };
     let json = args.json.then(|| to_json(&run, &execution, &end));
     let finding = Finding::of(run.scenario, &run.options, run.seed, execution)
@@ -149,15 +151,14 @@ fn given(args: &ReplayArgs) -> Option<&'static str> {
     first.map(|(_, name)| name)
 }
 
-/// The trace with what is to be said about it.
-fn to_file(run: &Run, execution: &Execution, end: &str) -> TraceFile {
-    let trace = &execution.report.trace;
-    let caption = Caption {
+/// What is to be said about the trace.
+fn caption(run: &Run, execution: &Execution, end: &str) -> Caption {
+    let violation = execution.violation.as_ref();
+    Caption {
         title: header(run),
         end: footer(execution, end),
-        guilt: execution.violation.as_ref().map(|violation| violation.guilt(trace)),
-    };
-    TraceFile { origin: Origin::Simulator, caption, trace: trace.clone() }
+        guilt: violation.map(|violation| violation.guilt(&execution.report.trace)),
+    }
 }
 
 fn header(run: &Run) -> String {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use netpoll_traces::{TraceFile, html, lanes, perfetto, svg, text, write_whole};
+use netpoll_traces::{Caption, Trace, TraceFile, html, lanes, perfetto, svg, text, write_whole};
 
 use crate::args::{ShowArgs, TraceArgs};
 use crate::output::Output;
@@ -12,8 +12,8 @@ use crate::{Usage, Verdict};
 
 /// `cargo sim trace`.
 pub(crate) fn trace(args: &TraceArgs, output: &mut Output) -> Result<Verdict, Usage> {
-    let file = load(&args.file)?;
-    output.print(&show(&file, &args.show)?);
+    let TraceFile { caption, trace, .. } = load(&args.file)?;
+    output.print(&show(&trace, &caption, &args.show)?);
     Ok(Verdict::Clean)
 }
 
@@ -35,8 +35,7 @@ pub(crate) fn write(
 
 /// Writes the files that are asked for, and returns what is to be printed: the trace, unless only files were
 /// asked for.
-pub(crate) fn show(file: &TraceFile, args: &ShowArgs) -> Result<String, Usage> {
-    let TraceFile { caption, trace, .. } = file;
+pub(crate) fn show(trace: &Trace, caption: &Caption, args: &ShowArgs) -> Result<String, Usage> {
     if let Some(path) = &args.html {
         write(path, |out| html::write(trace, caption, out))?;
     }

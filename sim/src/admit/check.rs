@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use netpoll::platform::{Domain, EpollEvent, Errno, Kernel, RawFd, Shutdown, SockType};
 use netpoll::poll::lives::BREAK;
-use netpoll::trace::{INET_STREAM, INET6_STREAM};
+use netpoll::trace::calls::{INET_STREAM, INET6_STREAM};
 use netpoll_traces::Trace;
 
 use super::host::OneThread;
@@ -48,6 +48,8 @@ pub(super) struct Check<'a> {
     files: BTreeMap<RawFd, File>,
     /// What events carry, by what they carry.
     watched: BTreeMap<u64, Watched>,
+    /// The simulated number of the epoll instance, of which a runtime has one.
+    epoll: Option<RawFd>,
     /// What the next registration of a descriptor carries.
     data: BTreeMap<RawFd, u64>,
     /// The event that said that a descriptor's peer has said everything.
@@ -78,6 +80,7 @@ impl<'a> Check<'a> {
             admission: Admission::default(),
             files: BTreeMap::new(),
             watched: BTreeMap::new(),
+            epoll: None,
             data: BTreeMap::new(),
             ended_at: BTreeMap::new(),
             read_at: BTreeMap::new(),
@@ -194,7 +197,9 @@ impl<'a> Check<'a> {
                 return self.make(call, result, made, Role::Socket);
             }
             "epoll_create1" => {
-                return self.make(call, result, self.kernel.epoll_create1(), Role::Epoll);
+                let made = self.kernel.epoll_create1();
+                self.epoll = made.ok();
+                return self.make(call, result, made, Role::Epoll);
             }
             "eventfd" => return self.make(call, result, self.kernel.eventfd(), Role::EventFd),
             "socket" | "socketpair" | "pipe2" | "dup" => return self.skip(name, UNMODELLED),
@@ -411,14 +416,20 @@ impl<'a> Check<'a> {
         self.compare(call, result, simulated, rule);
     }
 
+    /// What events of a descriptor carry in this life of it.
+    fn data_of(&self, fd: RawFd, file: File) -> u64 {
+        match file.role {
+            Role::EventFd => BREAK,
+            _ => self.data.get(&fd).copied().unwrap_or(fd as u64),
+        }
+    }
+
     fn add(&mut self, call: &Call, epoll: File, fd: RawFd, result: Outcome) {
         let Some(&file) = self.files.get(&fd) else {
             return self.skip("epoll_add", UNKNOWN);
         };
-        let (events, data) = match file.role {
-            Role::EventFd => (IN, BREAK),
-            _ => (INTEREST, self.data.get(&fd).copied().unwrap_or(fd as u64)),
-        };
+        let events = if file.role == Role::EventFd { IN } else { INTEREST };
+        let data = self.data_of(fd, file);
         let event = EpollEvent { events, data };
         let simulated = self.kernel.epoll_add(epoll.number, file.number, event).map(|()| 0);
         if simulated.is_ok() {
@@ -433,10 +444,8 @@ impl<'a> Check<'a> {
             return self.skip("epoll_del", UNKNOWN);
         };
         let simulated = self.kernel.epoll_del(epoll.number, file.number).map(|()| 0);
-        for watched in self.watched.values_mut() {
-            if watched.fd == fd && watched.until.is_none() {
-                watched.until = Some(call.at);
-            }
+        if let Some(watched) = self.watched.get_mut(&self.data_of(fd, file)) {
+            watched.until.get_or_insert(call.at);
         }
         let rule = "only what is registered can be taken back";
         self.compare(call, result, simulated, rule);
@@ -492,8 +501,7 @@ impl<'a> Check<'a> {
 
     /// Whether an event is on the list; takes all off it.
     fn harvest(&mut self, data: u64) -> bool {
-        let epoll = self.files.values().find(|file| file.role == Role::Epoll);
-        let Some(&File { number, .. }) = epoll else { return false };
+        let Some(number) = self.epoll else { return false };
         let mut events = [EpollEvent::default(); EVENTS];
         let mut found = false;
         while let Ok(count @ 1..) = self.kernel.epoll_wait(number, &mut events, 0) {

@@ -208,35 +208,11 @@ fn panicked(trace: &Trace) -> Option<String> {
     })
 }
 
-/// Whether an event is about this goroutine or this descriptor, whoever caused it.
+/// Whether an event is about this goroutine or this descriptor, whoever caused it. That others use the descriptor
+/// is too much to be told.
 fn concerns(event: Entry, subject_g: u64, subject_fd: i32) -> bool {
-    match event {
-        Entry::World(
-            WorldEvent::Arrive { fd, .. }
-            | WorldEvent::Watch { fd, .. }
-            | WorldEvent::Edge { fd, .. }
-            | WorldEvent::Spurious { fd, .. }
-            | WorldEvent::Harvest { fd, .. },
-        ) => fd == subject_fd,
-        Entry::World(_) => false,
-        Entry::Runtime(event) => match event {
-            Event::Go { g }
-            | Event::Run { g }
-            | Event::Yield { g }
-            | Event::Park { g, .. }
-            | Event::Abandon { g }
-            | Event::Ready { g }
-            | Event::Done { g, .. } => g == subject_g,
-            Event::Slot { fd, .. }
-            | Event::Open { fd, .. }
-            | Event::End { fd, .. }
-            | Event::Deadline { fd, .. }
-            | Event::Expired { fd, .. }
-            | Event::Evict { fd, .. }
-            | Event::Syscall { fd, .. } => fd == subject_fd,
-            _ => false,
-        },
-    }
+    let is_use = matches!(event, Entry::Runtime(Event::Use { .. } | Event::Leave { .. }));
+    event.goroutine() == Some(subject_g) || (event.fd() == Some(subject_fd) && !is_use)
 }
 
 impl fmt::Display for Finding {

@@ -180,11 +180,7 @@ impl fmt::Display for Failure {
         }
         writeln!(f, "choices {}", self.choices.len())?;
         let mut line = String::new();
-        for run in self.choices.chunk_by(|a, b| a == b) {
-            let word = match run.len() {
-                1 => run[0].to_string(),
-                m => format!("{}*{m}", run[0]),
-            };
+        for word in words(&self.choices) {
             if !line.is_empty() && line.len() + 1 + word.len() > WIDTH {
                 writeln!(f, "{line}")?;
                 line.clear();
@@ -199,6 +195,14 @@ impl fmt::Display for Failure {
         }
         writeln!(f, "end")
     }
+}
+
+/// Choices as words: `kind:k/n`, and `*m` behind it for m equal ones in a row.
+pub fn words(choices: &[Choice]) -> impl Iterator<Item = String> + '_ {
+    choices.chunk_by(|a, b| a == b).map(|run| match run.len() {
+        1 => run[0].to_string(),
+        m => format!("{}*{m}", run[0]),
+    })
 }
 
 fn rates(faults: &Faults) -> String {

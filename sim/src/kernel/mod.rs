@@ -56,7 +56,8 @@ use std::sync::Arc;
 use netpoll::platform::{
     Domain, EpollEvent, Errno, Kernel, RawFd, Shutdown, SockAddr, SockType, UnixAddr,
 };
-use netpoll::trace::{Event, socket_kind};
+use netpoll::trace::Event;
+use netpoll::trace::calls::{count, nothing, number, port, socket_kind};
 use netpoll_traces::{BlockedOn, Readiness};
 
 pub use host::{EngineHost, Host};
@@ -238,19 +239,6 @@ fn kind_of(object: &Object) -> &'static str {
     }
 }
 
-/// The value that a call without one is recorded with.
-fn nothing(_: &()) -> i64 {
-    0
-}
-
-fn count(count: &usize) -> i64 {
-    *count as i64
-}
-
-fn number(fd: &RawFd) -> i64 {
-    i64::from(*fd)
-}
-
 impl<H: Host> Kernel for Simulated<H> {
     fn clock(&self) -> u64 {
         self.host.glance()
@@ -314,6 +302,7 @@ impl<H: Host> Kernel for Simulated<H> {
         let set = |m: &mut Machine, _: &dyn Env| m.setsockopt(fd, level, name, value);
         self.call("setsockopt", fd, name.into(), set, nothing)
     }
+
     fn set_linger(&self, fd: RawFd, seconds: Option<u16>) -> Result<(), Errno> {
         let set = |m: &mut Machine, _: &dyn Env| m.set_linger(fd, seconds);
         self.call("setsockopt", fd, libc::SO_LINGER.into(), set, nothing)
@@ -434,9 +423,4 @@ impl<H: Host> Kernel for Simulated<H> {
     fn checkpoint(&self) {
         self.host.checkpoint();
     }
-}
-
-/// The port of an address, which is what traces show of it.
-fn port(addr: &SockAddr) -> i64 {
-    addr.as_inet().map_or(0, |addr| i64::from(addr.port()))
 }

@@ -4,7 +4,7 @@
 use netpoll::platform::{Errno, RawFd};
 use netpoll::poll::lives::BREAK;
 use netpoll::trace::{Event, Mode, SlotState, TimerUse, WaitReason, WorkerPhase};
-use netpoll_traces::{BlockedOn, Entry, Record, ThreadId, WorldEvent};
+use netpoll_traces::{BlockedOn, Entry, Record, ThreadId, WorldEvent, worker_number};
 
 use super::Look;
 
@@ -31,8 +31,7 @@ impl Role {
         if name.starts_with("pool") {
             return Role::Pool;
         }
-        let worker = name.strip_prefix('w').and_then(|index| index.parse().ok());
-        worker.map_or(Role::Other, Role::Worker)
+        worker_number(name).map_or(Role::Other, |index| Role::Worker(index.into()))
     }
 }
 

@@ -69,10 +69,7 @@ struct Scan {
 
 impl Scan {
     fn new(trace: &Trace) -> Scan {
-        let user = trace.records.iter().map(|record| record.thread);
-        let user = user.filter(|thread| *thread != ThreadId::KERNEL);
-        let most = user.map(|thread| usize::from(thread.0) + 1).max().unwrap_or(0);
-        let threads = most.max(trace.threads.len());
+        let threads = trace.thread_count();
         Scan {
             found: Found::default(),
             io: Io::new(threads),

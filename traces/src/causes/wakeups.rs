@@ -6,7 +6,7 @@ use netpoll::trace::{Event, WorkerPhase};
 
 use super::Why;
 use super::scan::Found;
-use crate::{BlockedOn, ThreadId, Trace, WorldEvent};
+use crate::{BlockedOn, ThreadId, Trace, WorldEvent, worker_number};
 
 /// What is known of a thread.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,8 +40,7 @@ impl Wakeups {
     pub(super) fn new(trace: &Trace, threads: usize) -> Wakeups {
         let mut workers = Vec::new();
         for (place, name) in trace.threads.iter().enumerate() {
-            let number = name.strip_prefix('w').and_then(|number| number.parse::<u16>().ok());
-            if let Some(number) = number.map(usize::from) {
+            if let Some(number) = worker_number(name).map(usize::from) {
                 workers.resize(workers.len().max(number + 1), None);
                 workers[number] = Some(place);
             }

@@ -54,6 +54,7 @@ impl fmt::Display for FileError {
 impl std::error::Error for FileError {}
 
 /// The names of one file, in the order of their numbers.
+#[derive(Debug)]
 struct Table(Vec<&'static str>);
 
 impl Names for Table {
@@ -81,10 +82,11 @@ impl TraceFile {
     /// Those of `out`.
     pub fn write(&self, out: impl Write) -> io::Result<()> {
         let trace = &self.trace;
-        let mut names: Vec<&'static str> = Vec::new();
+        let mut names = Table(Vec::new());
         for record in &trace.records {
-            if let Some(name) = world::name_in(record.event).filter(|name| !names.contains(name)) {
-                names.push(name);
+            if let Some(name) = world::name_in(record.event).filter(|name| !names.0.contains(name))
+            {
+                names.0.push(name);
             }
         }
         let guilt = self.caption.guilt.as_ref();
@@ -99,11 +101,10 @@ impl TraceFile {
                 g: *g,
                 fd: fd.and_then(|fd| fd.try_into().ok()),
             }),
-            names: &names,
+            names: &names.0,
             threads: &trace.threads,
             lost: trace.dropped,
         };
-        let names = Table(names.clone());
         let mut writer = Writer::new(out, &head)?;
         for record in &trace.records {
             let thread = match record.thread {

@@ -80,7 +80,7 @@ impl Kind {
                 Event::Slot { .. } => Kind::Slot,
                 Event::Arm { .. } | Event::Disarm { .. } | Event::Fire { .. } => Kind::Timer,
                 Event::Worker { .. } | Event::Wake { .. } | Event::Break { .. } => Kind::Worker,
-                event if goroutine_of(event).is_some() => Kind::Switch,
+                _ if record.event.goroutine().is_some() => Kind::Switch,
                 _ => Kind::Other,
             },
         }
@@ -233,11 +233,8 @@ impl Subjects {
             && guilt.at.is_some()
             && let Some(record) = records.last()
         {
-            goroutines.extend(record.g.or(match record.event {
-                Entry::Runtime(event) => goroutine_of(event),
-                Entry::World(_) => None,
-            }));
-            fd = fd_of(&record.event);
+            goroutines.extend(record.g.or(record.event.goroutine()));
+            fd = record.event.fd();
         }
         if goroutines.is_empty() && fd.is_none() {
             goroutines = left(trace);
@@ -263,8 +260,8 @@ impl Subjects {
             Entry::Runtime(Event::Fire { worker, timer } | Event::Disarm { worker, timer }) => {
                 return scene.timer(worker, timer).is_some_and(|what| self.use_it(what, scene));
             }
-            Entry::Runtime(event) if goroutine_of(event).is_some_and(is_one) => return true,
-            ref event => fd_of(event),
+            event if event.goroutine().is_some_and(is_one) => return true,
+            event => event.fd(),
         };
         fd.is_some() && fd == self.fd
     }
@@ -346,46 +343,5 @@ fn causes(trace: &Trace, told: &mut [bool]) {
             }
             _ => {}
         }
-    }
-}
-
-/// The goroutine that an event is about.
-fn goroutine_of(event: Event) -> Option<u64> {
-    match event {
-        Event::Go { g }
-        | Event::Run { g }
-        | Event::Yield { g }
-        | Event::Park { g, .. }
-        | Event::Abandon { g }
-        | Event::Ready { g }
-        | Event::Panic { g }
-        | Event::Done { g } => Some(g),
-        _ => None,
-    }
-}
-
-/// The descriptor that an event is about, where it says that itself.
-fn fd_of(event: &Entry) -> Option<i32> {
-    match *event {
-        Entry::World(
-            WorldEvent::Arrive { fd, .. }
-            | WorldEvent::Watch { fd, .. }
-            | WorldEvent::Edge { fd, .. }
-            | WorldEvent::Spurious { fd, .. }
-            | WorldEvent::Harvest { fd, .. },
-        ) => Some(fd),
-        Entry::World(_) => None,
-        Entry::Runtime(event) => match event {
-            Event::Slot { fd, .. }
-            | Event::Open { fd, .. }
-            | Event::End { fd, .. }
-            | Event::Use { fd, .. }
-            | Event::Leave { fd, .. }
-            | Event::Deadline { fd, .. }
-            | Event::Expired { fd, .. }
-            | Event::Evict { fd, .. }
-            | Event::Syscall { fd, .. } => (fd >= 0).then_some(fd),
-            _ => None,
-        },
     }
 }

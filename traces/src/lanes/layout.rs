@@ -9,7 +9,7 @@
 //! text begins, and need not be as wide as the text.
 
 use super::scene::{Life, Scene};
-use crate::{ThreadId, Trace};
+use crate::{ThreadId, Trace, worker_number};
 
 /// Where times end.
 const TIME_END: usize = 12;
@@ -54,8 +54,9 @@ impl Layout {
         let kernel = margin - KERNEL_WIDTH;
         let workers_at = LANES + OTHERS_WIDTH;
         let room = kernel - workers_at;
-        let workers: Vec<usize> =
-            (0..trace.threads.len()).filter(|&at| is_worker(&trace.threads[at])).collect();
+        let workers: Vec<usize> = (0..trace.threads.len())
+            .filter(|&at| worker_number(&trace.threads[at]).is_some())
+            .collect();
         // The last lane is that of all workers who have none of their own.
         let count = workers.len().min(room / WORKER_WIDTH_MIN);
         let mut lanes = vec![Lane { at: LANES, label: "others".to_string(), owner: None }];
@@ -118,11 +119,6 @@ impl Layout {
         }
         line
     }
-}
-
-fn is_worker(name: &str) -> bool {
-    let number = name.strip_prefix('w');
-    number.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A line in the making.

@@ -391,6 +391,18 @@ pub const EXHIBITS: &[Exhibit] = &[
         unseen: None,
     },
     Exhibit {
+        id: "calls-no-poll-a-poll",
+        wrong: "a worker that claimed the final poll and was woken before it notes a poll that it did not make",
+        source: "found here by `explore all_busy`; L6",
+        edits: &[Edit {
+            file: "netpoll/src/sched/find.rs",
+            find: "            netpoll.end_final(if polls { now } else { last });\n",
+            replace: "            let _ = (last, polls);\n            netpoll.end_final(now);\n",
+        }],
+        model: None,
+        unseen: None,
+    },
+    Exhibit {
         id: "nobody-runs-a-busy-workers-timers",
         wrong: "timers of a worker that is busy with one goroutine wait until it is done",
         source: "B48, golang/go#38860; L6",

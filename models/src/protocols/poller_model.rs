@@ -88,7 +88,7 @@ fn two_final_polls<P: Checked>() {
         inside: P::AtomicU32,
     }
     fn claim<P: Checked>(poller: &Poller<P>) {
-        if poller.netpoll.try_begin_final() {
+        if poller.netpoll.try_begin_final().is_some() {
             assert!(poller.netpoll.is_polled(), "S20: last_poll says so");
             let others = poller.inside.fetch_add(1, Relaxed);
             assert_eq!(others, 0, "S20: {others} others are in the final poll");
@@ -122,7 +122,7 @@ fn armer_against_next_poller<P: Checked>() {
     fn poll<P: Checked>(world: &World<P>) {
         StateWord::<P>::new().look_again();
         let until = world.earliest.load(Acquire);
-        if world.netpoll.try_begin_final() {
+        if world.netpoll.try_begin_final().is_some() {
             world.netpoll.set_poll_until((until != NEVER).then_some(until));
             world.sleeps_until.store(until, Relaxed);
         } else if until != NEVER && world.netpoll.sleeper_for(until) == Sleeper::Break {
@@ -130,7 +130,7 @@ fn armer_against_next_poller<P: Checked>() {
         }
     }
     let netpoll = Netpoll::<P>::new(&P::kernel(2)).expect("the simulated kernel refuses no poller");
-    assert!(netpoll.try_begin_final(), "nobody else is there");
+    assert!(netpoll.try_begin_final().is_some(), "nobody else is there");
     netpoll.set_poll_until(Some(FIRST));
     let (earliest, sleeps_until) = (P::AtomicU64::new(NEVER), P::AtomicU64::new(FIRST));
     let broken = P::AtomicU32::new(0);

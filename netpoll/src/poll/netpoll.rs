@@ -183,9 +183,13 @@ impl<P: Platform> Netpoll<P> {
 
     // ---- who polls ---------------------------------------------------------------------------------
 
-    /// Claims the final poll (S20). At most one claim is open.
-    pub fn try_begin_final(&self) -> bool {
-        self.last_poll.load(Relaxed) != 0 && self.last_poll.swap(0, Relaxed) != 0
+    /// Claims the final poll (S20). At most one claim is open. Returns when the kernel was polled last, for a
+    /// claim that is given back without a poll.
+    pub fn try_begin_final(&self) -> Option<u64> {
+        if self.last_poll.load(Relaxed) == 0 {
+            return None;
+        }
+        Some(self.last_poll.swap(0, Relaxed)).filter(|&last| last != 0)
     }
 
     /// Says when the final poller means to come back: the earliest timer, or `None`.
@@ -193,10 +197,11 @@ impl<P: Platform> Netpoll<P> {
         self.poll_until.store(until.unwrap_or(0), Relaxed);
     }
 
-    /// Gives the final poll back (O6).
-    pub fn end_final(&self, now: u64) {
+    /// Gives the final poll back (O6). `last` is when the kernel was polled: now, or before the claim if it was not
+    /// polled in the end. To call that a poll would keep sysmon from making up for it (L6).
+    pub fn end_final(&self, last: u64) {
         self.poll_until.store(0, Relaxed);
-        let claimed = self.last_poll.swap(now, Relaxed);
+        let claimed = self.last_poll.swap(last, Relaxed);
         assert_eq!(claimed, 0, "S20: the final poll was taken over at {claimed}");
     }
 

@@ -313,12 +313,14 @@ impl<P: Platform> Loop<'_, P> {
         let (shared, worker) = (self.shared, self.worker);
         let netpoll = &shared.netpoll;
         let until = shared.earliest_timer();
-        if (netpoll.any_waiters() || until != NEVER) && netpoll.try_begin_final() {
+        let is_wanted = netpoll.any_waiters() || until != NEVER;
+        if is_wanted && let Some(last) = netpoll.try_begin_final() {
             // What it says is what it sleeps by, from one look at the timers: whoever reads it relies on
             // it (O5). A second look here, after the claim, would need a second word.
             netpoll.set_poll_until((until != NEVER).then_some(until));
             let now = shared.kernel.clock();
-            if worker.state.go_polling() {
+            let polls = worker.state.go_polling();
+            if polls {
                 let delay_ns = until.saturating_sub(now);
                 let phase = WorkerPhase::Polling { until_ns: until, delay_ns };
                 shared.kernel.trace(Event::Worker { phase });
@@ -327,7 +329,7 @@ impl<P: Platform> Loop<'_, P> {
             }
             let now = shared.kernel.clock();
             worker.set_now(now);
-            netpoll.end_final(now);
+            netpoll.end_final(if polls { now } else { last });
             return true;
         }
         if until != NEVER {

@@ -96,6 +96,34 @@ fn a_dump_says_who_waits_on_what_and_for_how_long() {
     });
 }
 
+/// A worker that never had a timer and never was in the kernel says the time all the same.
+#[test]
+fn the_first_wait_on_a_fresh_worker_is_not_said_to_have_just_begun() {
+    within(LIMIT, || {
+        let runtime = Builder::new().workers(2).build().unwrap();
+        let set_up = || {
+            let (keep, gate) = channel::<()>(0);
+            let started = std::sync::Arc::new(AtomicBool::new(false));
+            let its = started.clone();
+            let body = move || {
+                its.store(true, Relaxed);
+                assert!(gate.recv().is_err());
+            };
+            GoBuilder::new().name("first").spawn(body).map(drop).unwrap();
+            // This worker is not left: the other one takes it.
+            while !started.load(Relaxed) {}
+            keep
+        };
+        let kept = runtime.run(set_up).unwrap();
+        thread::sleep(Duration::from_millis(300));
+        let dump = runtime.dump();
+        let first = dump.goroutines.iter().find(|g| g.name.as_deref() == Some("first")).unwrap();
+        let range = Duration::from_millis(250)..LIMIT;
+        assert!(first.status == "chan recv" && range.contains(&first.since), "{dump}");
+        drop(kept);
+    });
+}
+
 #[test]
 fn dumps_under_load_show_every_connection_and_disturb_none() {
     const CLIENTS: u64 = 40;

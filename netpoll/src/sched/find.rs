@@ -282,6 +282,10 @@ impl<P: Platform> Loop<'_, P> {
                 polled = self.block();
             }
         }
+        if !polled {
+            // Whoever comes back from the kernel has looked.
+            worker.set_now(shared.kernel.clock());
+        }
         worker.state.wake();
         let granted = self.get_up();
         shared.kernel.trace(Event::Worker { phase: WorkerPhase::Awake });

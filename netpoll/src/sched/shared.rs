@@ -191,7 +191,8 @@ impl<P: Platform> Shared<P> {
         let id = self.ids.fetch_add(1, Relaxed) + 1;
         let g = self.gs.get(index);
         g.begin(id, task.name.clone(), home);
-        g.set_status(Status::Runnable, 0);
+        let now = self.here().map_or_else(|| self.kernel.clock(), |here| self.last_look(here));
+        g.set_status(Status::Runnable, now);
         let current = Current { runtime: self.arc(), g: index };
         g.fiber.put(Fiber::new(stack, current, id, task.name, task.body));
         self.live.fetch_add(1, Relaxed);
@@ -255,7 +256,7 @@ impl<P: Platform> Shared<P> {
         }
         assert_ne!(home, NOWHERE, "goroutine #{index} is parked and has not started");
         let worker = &self.workers[home as usize];
-        g.set_status(Status::Runnable, worker.now());
+        g.set_status(Status::Runnable, self.last_look(worker));
         match here {
             Some(here) if here.index == home => here.local.push(&self.gs, index),
             _ => {

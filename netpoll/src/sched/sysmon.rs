@@ -10,6 +10,8 @@
 //! Go's processors in system calls do. While all are idle the final poller watches the timers, so it
 //! need not.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use super::bell::Bell;
 use super::shared::Shared;
 use super::timers::NEVER;
@@ -29,12 +31,20 @@ const NEGLECT_NS: u64 = 10_000_000;
 #[derive(Debug)]
 pub struct Sysmon<P: Primitives> {
     bell: Bell<P>,
+    /// The clock as it last saw it: for people, not for decisions.
+    last_look: AtomicU64,
 }
 
 impl<P: Primitives> Sysmon<P> {
     /// Not running yet.
     pub fn new() -> Sysmon<P> {
-        Sysmon { bell: Bell::new() }
+        Sysmon { bell: Bell::new(), last_look: AtomicU64::new(0) }
+    }
+
+    /// The clock as it last saw it.
+    #[inline]
+    pub(super) fn last_look(&self) -> u64 {
+        self.last_look.load(Relaxed)
     }
 
     /// Ends its sleep.
@@ -82,6 +92,7 @@ impl<P: Platform> Shared<P> {
 
     /// One round at the time `now`: does what has been neglected. False when nothing had been.
     pub fn look_after(&self, now: u64) -> bool {
+        self.sysmon.last_look.store(now, Relaxed);
         let neglected = now.saturating_sub(NEGLECT_NS);
         let mut ready = Vec::new();
         if self.netpoll.try_begin_overdue(neglected, now) {

@@ -71,7 +71,7 @@ impl<P: Platform> Worker<P> {
         }
     }
 
-    /// The clock as the worker last saw it: for people, not for decisions.
+    /// The clock as the worker last saw it, when it got up or looked at its timers.
     #[inline]
     pub fn now(&self) -> u64 {
         self.now.load(Relaxed)
@@ -124,9 +124,18 @@ impl<P: Platform> Shared<P> {
         }
     }
 
+    /// The clock as `worker` last saw it, or sysmon, for a worker that is too busy to look: for people, who
+    /// want to know since when a goroutine waits. No older than sysmon's longest pause, 10 ms, while
+    /// any goroutine runs, and costs no look at the clock.
+    #[inline]
+    pub(super) fn last_look(&self, worker: &Worker<P>) -> u64 {
+        worker.now().max(self.sysmon.last_look())
+    }
+
     /// The body of a worker's thread.
     pub(super) fn run_worker(&self, index: u32) {
         let mut this = self.worker_loop(index);
+        this.worker.set_now(self.kernel.clock());
         while let Some(g) = this.find_runnable() {
             this.found_work();
             this.execute(g);
@@ -215,17 +224,17 @@ impl<P: Platform> Loop<'_, P> {
         assert_eq!(g.home(), worker.index, "goroutine {} is pinned to another worker", g.id());
         worker.running.store(index + 1, Relaxed);
         loop {
-            g.set_status(Status::Running, worker.now());
+            g.set_status(Status::Running, shared.last_look(worker));
             shared.kernel.trace(Event::Run { g: g.id() });
             match g.fiber.resume() {
                 Resumed::Done => shared.end_g(index),
                 Resumed::Suspended(Commit::Yield) => {
-                    g.set_status(Status::Runnable, worker.now());
+                    g.set_status(Status::Runnable, shared.last_look(worker));
                     shared.kernel.trace(Event::Yield { g: g.id() });
                     worker.local.push(&shared.gs, index);
                 }
                 Resumed::Suspended(commit) => {
-                    if !shared.commit_park(index, commit, worker.now()) {
+                    if !shared.commit_park(index, commit, shared.last_look(worker)) {
                         continue;
                     }
                 }

@@ -239,9 +239,6 @@ fn describe<P: Platform>(g: &G<P>, now: u64) -> Option<GoroutineDump> {
         home if home >= POOL => Some(format!("pool{}", home - POOL)),
         home => Some(format!("w{home}")),
     };
-    let since = match g.since() {
-        0 => Duration::ZERO,
-        since => Duration::from_nanos(now.saturating_sub(since)),
-    };
+    let since = Duration::from_nanos(now.saturating_sub(g.since()));
     Some(GoroutineDump { id: g.id(), name: g.name(), status, since, home })
 }

@@ -1,6 +1,5 @@
 //! A worker, seen from the process that gives it orders.
 
-use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::Range;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -8,6 +7,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use super::wire::{self, Order, Said};
 use super::worker::WORKER;
@@ -112,6 +112,14 @@ impl Member {
     /// The seed that it is at.
     pub(super) fn seed(&self) -> Option<u64> {
         self.seeds.as_ref().map(|seeds| seeds.start)
+    }
+
+    /// The bytes of memory that it uses; 0 where nobody says.
+    pub(super) fn memory(&self) -> u64 {
+        // proc_pid_statm(5): the second number is the resident set, in pages.
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id()));
+        let pages = statm.ok().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+        pages.unwrap_or(0) * 4096
     }
 
     /// For how long nothing has been heard of it.

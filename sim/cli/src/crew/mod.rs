@@ -58,6 +58,10 @@ pub(crate) struct Summary {
     pub(crate) found: Option<Found>,
 }
 
+/// A process that has grown to so many bytes is replaced. What the threads of an abandoned run hold is leaked, so a program
+/// that ends with goroutines parked, as `shutdown` does, costs its process up to a mebibyte with each run.
+const MEMORY_MAX: u64 = 512 << 20;
+
 /// The processes, and how to hear from them.
 #[derive(Debug)]
 pub(crate) struct Crew {
@@ -175,7 +179,13 @@ impl Crew {
                     Said::Failed(seed, found) => {
                         search.fail(seed, Failure::Found(found));
                     }
-                    Said::Done => member.done(),
+                    Said::Done => {
+                        member.done();
+                        if member.memory() > MEMORY_MAX {
+                            // A new one takes its place when there are more seeds.
+                            self.members.remove(&number);
+                        }
+                    }
                     Said::Gone => {
                         let member = self.members.remove(&number).expect("just seen");
                         let seed = member.seed();

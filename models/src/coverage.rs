@@ -14,7 +14,7 @@ use netpoll::sched::idle::WorkerState;
 use netpoll::sched::ticket;
 use netpoll::trace::SlotState;
 use netpoll_sim::explore::{Options, execute_on};
-use netpoll_sim::{Granularity, Keep, Sim, Source, scenarios};
+use netpoll_sim::{Granularity, Keep, Source, Virtual, scenarios};
 use serde::{Deserialize, Serialize};
 
 use crate::platform::Probe;
@@ -173,7 +173,7 @@ pub fn of_simulator(seeds: std::ops::Range<u64>) -> Result<Vec<Transition>, Stri
         for scenario in scenarios::all() {
             let options = Options { granularity: Granularity::Atomic, ..Options::of(scenario) };
             let source = Source::Seed(seed);
-            let run = execute_on::<Probe<Sim>>(scenario, &options, source, Keep::Last(1));
+            let run = execute_on::<Probe<Virtual>>(scenario, &options, source, Keep::Last(1));
             if let Some(violation) = run.violation {
                 return Err(format!("{} under seed {seed}: {}", scenario.name, violation.sentence));
             }

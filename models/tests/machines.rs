@@ -17,7 +17,7 @@ use netpoll::platform::Os;
 use netpoll::sched::idle::StateWord;
 use netpoll_models::coverage::{self, Machine};
 use netpoll_models::platform::Probe;
-use netpoll_sim::{Outcome, Sim, SimConfig, SimKernel, run};
+use netpoll_sim::{Outcome, SimConfig, SimKernel, Virtual, run};
 
 /// What an operation makes of a state.
 struct Step {
@@ -72,7 +72,7 @@ fn the_word_of_a_worker_is_as_it_was() {
 
 #[test]
 fn the_break_is_as_it_was() {
-    type Backend = Epoll<Probe<Sim>>;
+    type Backend = Epoll<Probe<Virtual>>;
     type Operation = (&'static str, fn(&Backend, &SimKernel));
     let found = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&found);

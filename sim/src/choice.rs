@@ -13,8 +13,8 @@
 //! * **C4** the bias with which a seed chooses (the scheduling strategy of `strategy.rs`, the
 //!   longest delay it uses, what `swarm.rs` leaves out) is drawn from the seed and not recorded: the
 //!   answers are enough.
-//! * **C5** once the world has healed nothing is asked any more, and everything is dull. When that is, is
-//!   the first choice of a run.
+//! * **C5** once the world has healed nothing is asked any more, and everything is dull, but for the numbers that
+//!   a program asks for: one that draws lots draws them for ever. When that is, is the first choice of a run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,6 +58,8 @@ pub enum ChoiceKind {
     WriteLen,
     /// For how long faults may strike and freedoms be taken, before the world heals.
     HealAfter,
+    /// A number that the program asked for: see [`rand`](mod@crate::rand).
+    Random,
     /// Whether a fault strikes.
     Fault(FaultKind),
 }
@@ -79,6 +81,7 @@ impl ChoiceKind {
             ChoiceKind::SpuriousItem => "spurious-item",
             ChoiceKind::WriteLen => "write-len",
             ChoiceKind::HealAfter => "heal-after",
+            ChoiceKind::Random => "random",
             ChoiceKind::Fault(fault) => fault.name(),
         }
     }
@@ -105,12 +108,13 @@ impl ChoiceKind {
     ];
 
     /// How many kinds there are.
-    pub const COUNT: usize = ChoiceKind::FREEDOMS.len() + 1 + FaultKind::ALL.len();
+    pub const COUNT: usize = ChoiceKind::FREEDOMS.len() + 2 + FaultKind::ALL.len();
 
     /// Every kind, in a fixed order.
     pub fn all() -> impl Iterator<Item = ChoiceKind> {
         let faults = FaultKind::ALL.into_iter().map(ChoiceKind::Fault);
-        ChoiceKind::FREEDOMS.into_iter().chain([ChoiceKind::HealAfter]).chain(faults)
+        let others = [ChoiceKind::HealAfter, ChoiceKind::Random];
+        ChoiceKind::FREEDOMS.into_iter().chain(others).chain(faults)
     }
 
     /// The place in [`all`](ChoiceKind::all).
@@ -128,7 +132,8 @@ impl ChoiceKind {
             ChoiceKind::SpuriousItem => 9,
             ChoiceKind::WriteLen => 10,
             ChoiceKind::HealAfter => ChoiceKind::FREEDOMS.len(),
-            ChoiceKind::Fault(fault) => ChoiceKind::FREEDOMS.len() + 1 + fault as usize,
+            ChoiceKind::Random => ChoiceKind::FREEDOMS.len() + 1,
+            ChoiceKind::Fault(fault) => ChoiceKind::FREEDOMS.len() + 2 + fault as usize,
         }
     }
 }
@@ -215,11 +220,12 @@ enum Inner {
     Guided,
 }
 
-/// The seeded source. Threads and data are drawn from two streams of one seed.
+/// The seeded source. Threads, data and what the program asks for are drawn from three streams of one seed.
 #[derive(Debug)]
 struct Random {
     strategy: Strategy,
     data: ChaCha8Rng,
+    program: ChaCha8Rng,
     /// No delay or length choice of this run goes beyond this: some runs are quick, some are not.
     extreme_max: u32,
     bias: Bias,
@@ -430,11 +436,13 @@ impl Random {
     fn new(seed: u64, bias: Bias) -> Random {
         let mut data = stream(seed, 0);
         let extreme_max = [1, 2, 4, 8][below(&mut data, 4) as usize];
-        Random { strategy: Strategy::from_seed(stream(seed, 1)), data, extreme_max, bias }
+        let strategy = Strategy::from_seed(stream(seed, 1));
+        Random { strategy, data, program: stream(seed, PROGRAM_STREAM), extreme_max, bias }
     }
 
     fn choose(&mut self, kind: ChoiceKind, n: u32) -> u32 {
         match kind {
+            ChoiceKind::Random => below(&mut self.program, n),
             ChoiceKind::SpuriousItem | ChoiceKind::WriteLen => below(&mut self.data, n),
             // Most runs have the longest safety phase, since that is where races are, and none has none.
             ChoiceKind::HealAfter if below(&mut self.data, 4) != 0 => n - 1,
@@ -445,6 +453,9 @@ impl Random {
         }
     }
 }
+
+/// The stream of what programs ask for; `swarm.rs` has 2 and 3.
+const PROGRAM_STREAM: u64 = 4;
 
 /// One of the independent random streams of a seed.
 ///

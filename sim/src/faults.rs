@@ -170,13 +170,13 @@ pub struct Faults {
 impl Faults {
     /// No faults: only order and delays vary.
     #[must_use]
-    pub fn none() -> Faults {
-        Faults::default()
+    pub const fn none() -> Faults {
+        Faults { per_mille: [0; FaultKind::ALL.len()] }
     }
 
     /// What a busy machine does to a program in a day, compressed. A correct program notices nothing.
     #[must_use]
-    pub fn light() -> Faults {
+    pub const fn light() -> Faults {
         Faults::none()
             .with(FaultKind::PollEintr, 20)
             .with(FaultKind::SpuriousWake, 20)
@@ -187,7 +187,7 @@ impl Faults {
 
     /// Everything that is allowed and takes no connection away, often. Errors may reach the program.
     #[must_use]
-    pub fn chaos() -> Faults {
+    pub const fn chaos() -> Faults {
         Faults::none()
             .with(FaultKind::PollEintr, 150)
             .with(FaultKind::IoEintr, 50)
@@ -214,8 +214,8 @@ impl Faults {
     /// # Panics
     /// If the rate is over 1000.
     #[must_use]
-    pub fn with(mut self, kind: FaultKind, per_mille: u16) -> Faults {
-        assert!(per_mille <= 1000, "a rate of {per_mille} per mille");
+    pub const fn with(mut self, kind: FaultKind, per_mille: u16) -> Faults {
+        assert!(per_mille <= 1000, "a rate is at most 1000 per mille");
         self.per_mille[kind as usize] = per_mille;
         self
     }
@@ -230,7 +230,7 @@ impl Faults {
 
     /// The rate of one kind.
     #[must_use]
-    pub fn per_mille(&self, kind: FaultKind) -> u16 {
+    pub const fn per_mille(&self, kind: FaultKind) -> u16 {
         self.per_mille[kind as usize]
     }
 }

@@ -1,7 +1,7 @@
 //! A deterministic simulation of the kernel and the threads that netpoll runs on.
 //!
 //! [`run`] executes a body on a virtual thread, with a [`SimKernel`] for its system calls and
-//! [`Sim`] for its threads, locks and atomics. Everything that could happen this way or that is a
+//! [`Virtual`] for its threads, locks and atomics. Everything that could happen this way or that is a
 //! [choice]; a run is a pure function of its choices, so any run can be repeated
 //! exactly, from its seed or from its list.
 //!
@@ -25,9 +25,12 @@
 //! | `tally` | what really struck |
 //! | `journal` | listening to a run that may not come to its report |
 //! | [`engine`] | virtual threads, points, the clock |
-//! | [`platform`] | `Sim`: the primitives of the seam on the engine |
+//! | [`platform`] | `Virtual`: the primitives of the seam on the engine |
 //! | [`kernel`] | the simulated kernel |
 //! | [`conform`](mod@conform) | that kernel against the one of this machine |
+//! | [`mod@marks`], [`mod@rand`] | what a program may say and ask |
+//! | `user` | [`Sim`]: many seeds of a closure, for tests |
+//! | [`names`] | the name that somebody may have meant |
 //! | [`admit`](mod@admit) | whether that kernel admits what a real one did |
 //! | [`faults`] | what may go wrong, and how often |
 //! | [`scenarios`] | programs to explore |
@@ -46,8 +49,11 @@ pub mod failure;
 pub mod faults;
 mod journal;
 pub mod kernel;
+pub mod marks;
+pub mod names;
 pub mod oracle;
 pub mod platform;
+pub mod rand;
 pub mod scenarios;
 pub mod shrink;
 mod strategy;
@@ -55,20 +61,43 @@ mod swarm;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use std::sync::Arc;
 use std::thread;
 
 pub use choice::{Choice, ChoiceKind, Source};
 pub use deviation::Deviation;
-pub use engine::{Granularity, Healing, Outcome};
+pub use engine::{Granularity, Healing, Outcome, Panicked};
 pub use faults::{FaultCounts, FaultKind, Faults, Profile};
 pub use journal::{Journal, Note};
 pub use kernel::{NetConfig, OpenFd, SimKernel};
+pub use marks::Mark;
+/// # Examples
+///
+/// ```
+/// #[netpoll_sim::test(seeds = 200, faults = chaos, workers = 3)]
+/// fn nothing_is_lost() {
+///     // …
+/// }
+/// # fn main() {}
+/// ```
+///
+/// An argument that makes no sense is an error of the compiler at the argument:
+///
+/// ```compile_fail
+/// #[netpoll_sim::test(faults = caos)]
+/// fn nothing_is_lost() {}
+/// # fn main() {}
+/// ```
+pub use netpoll_sim_macros::test;
 pub use netpoll_traces::Keep;
 use netpoll_traces::{Recorder, Trace};
-pub use platform::{Sim, compute};
+pub use platform::{Virtual, compute};
 pub use tally::{Tally, Totals};
+#[doc(hidden)]
+pub use user::Place;
+pub use user::{Failed, Passed, Sim, Verdict, Weather};
 
 use choice::Choices;
 use engine::{Engine, EngineConfig};
@@ -161,6 +190,10 @@ pub struct Report {
     pub open_fds: Vec<OpenFd>,
     /// How many threads had not ended when the main thread had.
     pub threads_abandoned: usize,
+    /// The first panic, whether or not somebody caught it.
+    pub panicked: Option<Panicked>,
+    /// The marks that the program passed, each with whether its condition was ever true.
+    pub marks: Vec<(&'static Mark, bool)>,
 }
 
 impl Report {
@@ -262,6 +295,8 @@ where
         checks: oracles.checks(),
         open_fds,
         threads_abandoned: report.abandoned,
+        panicked: report.panicked,
+        marks: report.marks,
     };
     Watched { report, oracles, files_left }
 }

@@ -1,4 +1,4 @@
-//! The simulated platform: `Sim`.
+//! The simulated platform: `Virtual`.
 //!
 //! Its primitives are those of `std` with a point of the [engine] before each
 //! operation, and blocking that the engine does. They are ordinary memory-safe objects: the values
@@ -41,13 +41,13 @@ pub fn compute(time: Duration) {
 
 /// The simulated platform.
 #[derive(Debug)]
-pub enum Sim {}
+pub enum Virtual {}
 
-impl Platform for Sim {
+impl Platform for Virtual {
     type Kernel = SimKernel;
 }
 
-impl Primitives for Sim {
+impl Primitives for Virtual {
     type AtomicU32 = SimAtomic<AtomicU32>;
     type AtomicU64 = SimAtomic<atomic::AtomicU64>;
     type AtomicUsize = SimAtomic<atomic::AtomicUsize>;
@@ -392,7 +392,7 @@ mod tests {
                 let there = Arc::new(SimParker::new());
                 let back = Arc::new(SimParker::new());
                 let (there2, back2) = (there.clone(), back.clone());
-                let thread = Sim::spawn(
+                let thread = Virtual::spawn(
                     "echo".to_string(),
                     Box::new(move || {
                         for _ in 0..10 {
@@ -416,13 +416,13 @@ mod tests {
         let lock = SimMutex::new(1);
         *lock.lock() += 1;
         assert_eq!(*lock.lock(), 2);
-        let atomic = <Sim as Primitives>::AtomicU32::new(1);
+        let atomic = <Virtual as Primitives>::AtomicU32::new(1);
         assert_eq!(atomic.fetch_add(1, Ordering::Relaxed), 1);
         let parker = SimParker::new();
         parker.unpark();
         parker.park();
-        Sim::spin_hint();
-        Sim::fence(Ordering::SeqCst);
+        Virtual::spin_hint();
+        Virtual::fence(Ordering::SeqCst);
     }
 
     #[test]

@@ -21,7 +21,7 @@ fn scenario(body: fn()) -> &'static Scenario {
 
 fn search(scenario: &'static Scenario, seeds: u64, jobs: usize) -> Summary {
     let plan = Plan { jobs: NonZeroUsize::new(jobs), ..Plan::new(scenario, 0..seeds) };
-    explore(&plan, &|_| {})
+    explore(&plan, &())
 }
 
 /// Demands that a body is found to violate `property` at once.
@@ -155,7 +155,7 @@ fn a_run_that_does_not_repeat_is_called_out() {
         panic!("run {runs}");
     };
     // Not one of the seeds that are run twice in any case.
-    let summary = explore(&Plan::new(scenario(body), 1..2), &|_| {});
+    let summary = explore(&Plan::new(scenario(body), 1..2), &());
     let finding = summary.finding.expect("a violation");
     let report = finding.to_string();
     assert!(report.starts_with("DETERMINISM FAILURE: "), "{report}");
@@ -171,7 +171,7 @@ fn an_exploration_whose_time_is_up_starts_nothing() {
         jobs: NonZeroUsize::new(2),
         ..Plan::new(scenarios::broken(), 0..u64::MAX)
     };
-    let summary = explore(&plan, &|_| {});
+    let summary = explore(&plan, &());
     assert_eq!(summary.progress.seeds, 0);
     assert!(summary.finding.is_none());
 }
@@ -184,7 +184,7 @@ fn every_scenario_is_clean_at_both_granularities_under_all_profiles() {
             for profile in [None].into_iter().chain(Profile::ALL.map(Some)) {
                 let options = Options { granularity, ..Options::of(scenario) };
                 let plan = Plan { options, profile, ..Plan::new(scenario, 0..8) };
-                if let Some(finding) = explore(&plan, &|_| {}).finding {
+                if let Some(finding) = explore(&plan, &()).finding {
                     panic!("{finding}");
                 }
             }
@@ -199,7 +199,7 @@ fn a_swarm_seed_repeats_by_its_command_and_by_its_choices_alone() {
             profile: Some(Profile::Swarm),
             ..Plan::new(scenarios::broken(), start * 20..start * 20 + 20)
         };
-        explore(&plan, &|_| {}).finding
+        explore(&plan, &()).finding
     });
     let finding = found.expect("a violation");
     let seed = finding.seed.expect("it has one");
@@ -219,7 +219,7 @@ fn what_strikes_is_counted_and_a_swarm_leaves_some_of_it_out() {
     let scenario = scenarios::find("echo").expect("it is there");
     let totals = |profile| {
         let plan = Plan { profile: Some(profile), ..Plan::new(scenario, 0..40) };
-        explore(&plan, &|_| {}).progress.totals
+        explore(&plan, &()).progress.totals
     };
     let (none, chaos, swarm) =
         (totals(Profile::None), totals(Profile::Chaos), totals(Profile::Swarm));
@@ -241,7 +241,7 @@ fn a_run_that_looks_at_a_real_clock_parts_from_itself_at_a_named_event() {
         (0..real.as_nanos() % 997 % 16).for_each(|_| yield_now());
     };
     let plan = Plan { check_determinism: true, ..Plan::new(scenario(body), 1..50) };
-    let finding = explore(&plan, &|_| {}).finding.expect("it is not deterministic");
+    let finding = explore(&plan, &()).finding.expect("it is not deterministic");
     assert_eq!(finding.violation.property, Property::Nondeterminism, "{finding}");
     let sentence = &finding.violation.sentence;
     assert!(sentence.starts_with("two runs of this seed are not the same: "), "{sentence}");
@@ -249,7 +249,7 @@ fn a_run_that_looks_at_a_real_clock_parts_from_itself_at_a_named_event() {
     // A clean program is not accused.
     let plan =
         Plan { check_determinism: true, ..Plan::new(scenarios::all().first().unwrap(), 0..9) };
-    assert!(explore(&plan, &|_| {}).finding.is_none());
+    assert!(explore(&plan, &()).finding.is_none());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use netpoll_sim::explore::execute;
 use netpoll_sim::failure::Failure;
-use netpoll_sim::{Keep, Source, scenarios};
+use netpoll_sim::{Keep, Source};
 
 #[test]
 fn every_saved_failure_replays_clean() {
@@ -16,7 +16,7 @@ fn every_saved_failure_replays_clean() {
         let name = path.display();
         let text = fs::read_to_string(&path).expect("it can be read");
         let failure = Failure::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let scenario = scenarios::find(&failure.scenario);
+        let scenario = failure.program.scenario();
         let scenario = scenario.unwrap_or_else(|| panic!("{name}: no such scenario"));
         let source = Source::Replay(failure.choices);
         let execution = execute(scenario, &failure.options, source, Keep::Last(0));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use netpoll::net::{TcpListener, TcpStream};
 use netpoll::platform::Park as _;
 use netpoll_sim::platform::SimParker;
-use netpoll_sim::{Faults, Granularity, Outcome, Sim, SimConfig, run};
+use netpoll_sim::{Faults, Granularity, Outcome, SimConfig, Virtual, run};
 
 /// Runs `program` as the first goroutine of a runtime, once per seed and setting.
 fn check(seeds: u64, program: fn()) {
@@ -17,7 +17,7 @@ fn check(seeds: u64, program: fn()) {
                 config.granularity = granularity;
                 config.faults = faults.without_errors();
                 let report = run(config, move |kernel| {
-                    let runtime = netpoll::Builder::new().build_on::<Sim>(kernel).unwrap();
+                    let runtime = netpoll::Builder::new().build_on::<Virtual>(kernel).unwrap();
                     runtime.run(program).unwrap();
                     let inspector = runtime.inspector();
                     drop(runtime);
@@ -107,7 +107,7 @@ fn the_last_active_worker_runs_the_timers_of_retired_ones() {
         for seed in 0..200 {
             let config = SimConfig { granularity, ..SimConfig::seed(seed) };
             let report = run(config, |kernel| {
-                let runtime = netpoll::Builder::new().build_on::<Sim>(kernel).unwrap();
+                let runtime = netpoll::Builder::new().build_on::<Virtual>(kernel).unwrap();
                 let sleepers = runtime.run(|| -> Vec<_> {
                     let sleeper = || {
                         let start = netpoll::time::Instant::now();
@@ -137,7 +137,7 @@ fn the_last_active_worker_runs_the_timers_of_retired_ones() {
 fn a_parked_blocking_call_keeps_no_thread_when_the_runtime_is_shut_down() {
     for seed in 0..200 {
         let report = run(SimConfig::seed(seed), |kernel| {
-            let runtime = netpoll::Builder::new().build_on::<Sim>(kernel).unwrap();
+            let runtime = netpoll::Builder::new().build_on::<Virtual>(kernel).unwrap();
             let hour = || netpoll::time::sleep(Duration::from_secs(3_600));
             let start = move || {
                 drop(netpoll::go(move || netpoll::blocking(hour)));

@@ -27,7 +27,7 @@ fn scenario(granularity: Granularity, body: fn()) -> &'static Scenario {
 /// The first finding of these seeds.
 fn find(scenario: &'static Scenario, seeds: std::ops::Range<u64>) -> Finding {
     let plan = Plan { jobs: NonZeroUsize::new(1), ..Plan::new(scenario, seeds) };
-    explore(&plan, &|_| {}).finding.expect("a violation")
+    explore(&plan, &()).finding.expect("a violation")
 }
 
 #[test]

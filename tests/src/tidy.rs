@@ -108,7 +108,7 @@ fn system(source: &Source) -> Vec<Breach> {
 }
 
 /// Where unsafe code may stand, and why.
-const UNSAFE_PLACES: [&str; 10] = [
+const UNSAFE_PLACES: [&str; 11] = [
     "netpoll/src/goroutine/",
     "netpoll/src/platform/",
     "netpoll/src/backend/",
@@ -119,6 +119,8 @@ const UNSAFE_PLACES: [&str; 10] = [
     // Virtual threads switch stacks.
     "sim/src/engine/",
     "sim/src/platform.rs",
+    // A handler of a fatal signal.
+    "sim/src/user/last_words.rs",
     // The checkers' platforms.
     "models/src/platform/",
     // The kernel of this machine, called directly so that the runtime can be compared with it.

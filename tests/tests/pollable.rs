@@ -13,7 +13,7 @@ use std::time::Duration;
 use netpoll::net::{Pollable, is_closed};
 use netpoll::time::{Instant, sleep};
 use netpoll::{go, yield_now};
-use netpoll_sim::{Sim, SimConfig};
+use netpoll_sim::{SimConfig, Virtual};
 use netpoll_tests::child::within;
 use netpoll_tests::fds;
 use netpoll_tests::folder::Folder;
@@ -301,7 +301,7 @@ fn the_file_is_there_for_what_does_not_wait_and_comes_back() {
 #[test]
 fn a_simulated_kernel_has_no_descriptors_of_this_one() {
     let report = netpoll_sim::run(SimConfig::seed(1), |kernel| {
-        let runtime = netpoll::Builder::new().build_on::<Sim>(kernel).unwrap();
+        let runtime = netpoll::Builder::new().build_on::<Virtual>(kernel).unwrap();
         let refused = || {
             let error = Pollable::new(fds::eventfd().unwrap()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported);

@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering::{self, Relaxed};
 
 use netpoll::platform::{Atomic, Platform, Primitives};
 use netpoll_sim::kernel::Simulated;
-use netpoll_sim::{Sim, SimKernel};
+use netpoll_sim::{SimKernel, Virtual};
 use serde::{Deserialize, Serialize};
 
 use super::{Checker, CheckerHost};
@@ -177,7 +177,7 @@ impl<C: Checker> Platform for Probe<C> {
 }
 
 /// The simulator, looked over its shoulder.
-impl Platform for Probe<Sim> {
+impl Platform for Probe<Virtual> {
     type Kernel = SimKernel;
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netpoll::runtime::WORKERS_MAX;
+use netpoll_sim::names::nearest;
 use netpoll_sim::scenarios::{self, Scenario};
 use netpoll_sim::{Granularity, Profile};
 
@@ -410,30 +411,6 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     every.map(|scenario| scenario.name)
 }
 
-/// The name that was probably meant.
-pub(crate) fn nearest(
-    name: &str,
-    known: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
-    let near = known.map(|known| (distance(name, known), known)).min()?;
-    (near.0 <= 1 + name.chars().count() / 4).then_some(near.1)
-}
-
-/// How many characters must be inserted, removed or replaced to make `b` of `a`.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[row.len() - 1]
-}
-
 fn at_least_one(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("not a number from 1 on".to_string()),
@@ -525,8 +502,6 @@ mod tests {
         assert_eq!(nearest("close_vs_raed", names()), Some("close_vs_read"));
         assert_eq!(nearest("close-vs-read", names()), Some("close_vs_read"));
         assert_eq!(nearest("weather", names()), None);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
     }
 
     #[test]

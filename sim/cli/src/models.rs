@@ -12,9 +12,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use netpoll_models::check::{Certificate, Checker, Failure, Model, footing, heading, table};
 use netpoll_models::child::{Job, Parent, Verdict as Outcome, Violated};
 use netpoll_models::{crew, protocols};
+use netpoll_sim::names::nearest;
 use serde_json::{Value, json};
 
-use crate::args::{self, ModelsArgs};
+use crate::args::ModelsArgs;
 use crate::explore::{failures_dir, from_here};
 use crate::output::{Output, to_stderr};
 use crate::{Usage, Verdict};
@@ -129,7 +130,7 @@ fn jobs(args: &ModelsArgs) -> Result<Vec<Job>, Usage> {
 pub(crate) fn model(name: &str) -> Result<&'static Model, Usage> {
     protocols::find(name).ok_or_else(|| {
         let names = protocols::all().map(|model| model.name);
-        let hint = match args::nearest(name, names) {
+        let hint = match nearest(name, names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`cargo sim models --list` shows them".to_string(),
         };

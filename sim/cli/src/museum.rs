@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use netpoll_models::check::Checker;
 use netpoll_models::museum::{EXHIBITS, Exhibit, Found, Workshop, WorkshopError, find};
+use netpoll_sim::names;
 use serde_json::{Value, json};
 
-use crate::args::{self, MuseumArgs};
+use crate::args::MuseumArgs;
 use crate::models::root;
 use crate::output::Output;
 use crate::{Usage, Verdict};
@@ -83,7 +84,7 @@ fn exhibits(args: &MuseumArgs) -> Result<Vec<&'static Exhibit>, Usage> {
     let exhibit = |id: &String| {
         find(id).ok_or_else(|| {
             let ids = EXHIBITS.iter().map(|exhibit| exhibit.id);
-            let hint = match args::nearest(id, ids) {
+            let hint = match names::nearest(id, ids) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "`cargo sim museum --list` shows them".to_string(),
             };

@@ -1,13 +1,14 @@
 //! `cargo sim replay`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use netpoll_sim::explore::{
     Execution, Finding, Options, execute, execute_up_to, faults_name, granularity_name,
 };
-use netpoll_sim::failure::Failure;
-use netpoll_sim::scenarios::{self, Scenario};
+use netpoll_sim::failure::{Failure, Program};
+use netpoll_sim::names;
+use netpoll_sim::scenarios::{self, Scenario, Test};
 use netpoll_sim::{Keep, Profile, Source};
 use netpoll_traces::{Caption, Origin, TraceFile, text};
 use serde_json::{Value, json};
@@ -102,7 +103,7 @@ fn run(args: &ReplayArgs) -> Result<Run, Usage> {
         });
     }
     let text = fs::read_to_string(what).map_err(|error| {
-        let hint = match args::nearest(what, args::names()) {
+        let hint = match names::nearest(what, args::names()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "see `cargo sim list`".to_string(),
         };
@@ -133,9 +134,21 @@ pub(crate) fn load(file: &Path) -> Result<(Failure, &'static Scenario), Usage> {
 
 fn parse(name: &str, text: &str) -> Result<(Failure, &'static Scenario), Usage> {
     let failure = Failure::parse(text).map_err(|error| Usage(format!("{name}: {error}")))?;
-    let scenario = args::scenario(&failure.scenario)
-        .map_err(|Usage(unknown)| Usage(format!("{name}: line 2: {unknown}")))?;
-    Ok((failure, scenario))
+    match &failure.program {
+        Program::Scenario(scenario) => {
+            let scenario = args::scenario(scenario)
+                .map_err(|Usage(unknown)| Usage(format!("{name}: line 2: {unknown}")))?;
+            Ok((failure, scenario))
+        }
+        Program::Test { package, version, name: test } => {
+            let owner =
+                Test { package: package.clone(), version: version.clone(), dir: PathBuf::new() };
+            let command = owner.replay_command(test, Path::new(name));
+            Err(Usage(format!(
+                "{name}: line 2: this is a failure of a test of the package {package}; from there: {command}"
+            )))
+        }
+    }
 }
 
 /// The first argument that a failure file leaves no room for.

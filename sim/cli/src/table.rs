@@ -113,7 +113,8 @@ pub(crate) fn conclusion(
 /// What really happened, over all: which freedoms and faults, of how many occasions, in how many runs.
 fn struck(totals: &Totals) -> String {
     let mut text = String::new();
-    let rows = ChoiceKind::all().filter(|&kind| kind != ChoiceKind::HealAfter);
+    let is_shown = |&kind: &ChoiceKind| !matches!(kind, ChoiceKind::HealAfter | ChoiceKind::Random);
+    let rows = ChoiceKind::all().filter(is_shown);
     for kind in rows.filter(|&kind| totals.asked(kind) > 0) {
         let (struck, asked) = (totals.struck(kind), totals.asked(kind));
         let what = if matches!(kind, ChoiceKind::Fault(_)) { "fault" } else { "freedom" };

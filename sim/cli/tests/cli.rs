@@ -225,15 +225,15 @@ fn a_failure_file_that_cannot_be_used_is_refused() {
     let path = file.to_str().expect("a plain path");
     for (bad, part) in [
         (
-            good.replacen("netpoll-failure 2", "netpoll-failure 3", 1),
-            "line 1: expected `netpoll-failure 2`",
+            good.replacen("netpoll-failure 3", "netpoll-failure 4", 1),
+            "line 1: expected `netpoll-failure 1` to `netpoll-failure 3`",
         ),
         (
             good.replacen("scenario broken", "scenario ecko", 1),
             "line 2: no scenario is called `ecko`",
         ),
         (good[..good.len() / 2].to_string(), "expected "),
-        (String::new(), "line 1: expected `netpoll-failure 2` or"),
+        (String::new(), "line 1: expected `netpoll-failure 1` to"),
         (good.replacen("workers 2", "workers 9999", 1), "line 7: expected `workers N`"),
     ] {
         fs::write(&file, bad).expect("it can be written");

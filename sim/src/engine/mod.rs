@@ -45,12 +45,13 @@ use std::sync::Arc;
 use netpoll::platform::RawFd;
 use netpoll_traces::{BlockedOn, Entry, Recorder, ThreadId, Trace, WorldEvent};
 
-pub use outcome::{Blocked, Outcome};
+pub use outcome::{Blocked, Outcome, Panicked};
 
 use crate::choice::{ChoiceKind, Choices, Chosen};
 use crate::deviation::Asker;
 use crate::faults::{FaultCounts, FaultKind, Faults};
 use crate::journal::Journal;
+use crate::marks::Mark;
 use crate::oracle::{Idle, Look, Moved, Oracles};
 use crate::tally::Tally;
 pub use points::Wake;
@@ -128,6 +129,8 @@ pub(crate) struct EngineReport {
     pub(crate) healed: Option<u64>,
     /// Threads that had not ended when the run was over, the main thread aside.
     pub(crate) abandoned: usize,
+    pub(crate) panicked: Option<Panicked>,
+    pub(crate) marks: Vec<(&'static Mark, bool)>,
     pub(crate) oracles: Option<Box<Oracles>>,
 }
 
@@ -175,6 +178,10 @@ pub(crate) struct Engine {
     world: Option<Arc<dyn World>>,
     /// Whether the world carries out what is due, so that no thread asks.
     world_acts: Cell<bool>,
+    /// Who panicked first.
+    panicked: RefCell<Option<Panicked>>,
+    /// The marks that the program has passed, and whether their condition was ever true.
+    marks: RefCell<Vec<(&'static Mark, bool)>>,
     /// Set when the run is over.
     outcome: RefCell<Option<Outcome>>,
 }
@@ -231,6 +238,8 @@ impl Engine {
             next_object: Cell::new(1),
             world: config.world,
             world_acts: Cell::new(false),
+            panicked: RefCell::new(None),
+            marks: RefCell::new(Vec::new()),
             outcome: RefCell::new(None),
         };
         let body = move || {
@@ -257,6 +266,8 @@ impl Engine {
             steps: self.steps.get(),
             end_ns: self.now_ns.get(),
             faults_struck: self.faults_struck.into_inner(),
+            panicked: self.panicked.into_inner(),
+            marks: self.marks.into_inner(),
             tally,
             healed: self.quiet_since.get(),
             abandoned: self.threads.abandon(),
@@ -283,7 +294,15 @@ impl Engine {
     }
 
     /// Takes down that the running thread panics, unless it does so in the recorder or in an oracle.
-    fn record_panic(&self) {
+    fn record_panic(&self, seen: &panics::Seen) {
+        if let (Ok(mut first), Ok(recorder)) =
+            (self.panicked.try_borrow_mut(), self.recorder.try_borrow())
+            && first.is_none()
+        {
+            let panics::Seen { message, location } = seen.clone();
+            let g = recorder.running(self.threads.current());
+            *first = Some(Panicked { g, message, location });
+        }
         if self.recorder.try_borrow_mut().is_ok() && self.oracles.try_borrow_mut().is_ok() {
             self.record(WorldEvent::Panic.into());
         }
@@ -345,7 +364,7 @@ impl Engine {
     /// Chooses a number below `n`.
     #[inline]
     pub(crate) fn choose(&self, kind: ChoiceKind, n: u32) -> u32 {
-        match self.is_quiet() {
+        match self.is_quiet() && kind != ChoiceKind::Random {
             true => 0, // C5
             false => self.noted(|choices| choices.choose(kind, n)),
         }
@@ -412,6 +431,15 @@ impl Engine {
         let number = self.next_object.get();
         self.next_object.set(number + 1);
         number
+    }
+
+    /// The program has passed a mark.
+    pub(crate) fn mark(&self, mark: &'static Mark, hit: bool) {
+        let mut marks = self.marks.borrow_mut();
+        match marks.iter_mut().find(|(its, _)| ptr::eq(*its, mark)) {
+            Some((_, was_hit)) => *was_hit |= hit,
+            None => marks.push((mark, hit)),
+        }
     }
 
     /// Whether threads beside the running one have not ended.

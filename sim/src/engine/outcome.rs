@@ -39,6 +39,26 @@ pub enum Outcome {
     },
 }
 
+/// The first panic of a run, whether or not somebody caught it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panicked {
+    /// The goroutine, if one was running.
+    pub g: Option<u64>,
+    /// The panic's message.
+    pub message: String,
+    /// Where it was raised: `file:line`.
+    pub location: String,
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.g {
+            Some(g) => write!(f, "g{g} panicked at {}: {}", self.location, self.message),
+            None => write!(f, "a thread panicked at {}: {}", self.location, self.message),
+        }
+    }
+}
+
 /// A thread of a deadlock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {

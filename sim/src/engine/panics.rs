@@ -10,9 +10,11 @@ use std::panic;
 use std::sync::Once;
 
 /// What the hook saw of the last panic on this OS thread inside a run.
-struct Seen {
-    message: String,
-    location: String,
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub(super) message: String,
+    /// `file:line`.
+    pub(super) location: String,
 }
 
 thread_local! {
@@ -34,8 +36,8 @@ pub(super) fn install_hook() {
                 location: location
                     .map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line())),
             };
+            super::with(|engine| engine.map(|engine| engine.record_panic(&seen)));
             LAST.set(Some(seen));
-            super::with(|engine| engine.map(super::Engine::record_panic));
         }));
     });
 }

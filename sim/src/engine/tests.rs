@@ -12,14 +12,14 @@ use crate::engine::{CALL_NS, NEVER, START_NS};
 use crate::platform::{SimMutex, SimParker};
 use crate::tests::{check, check_with};
 use crate::{
-    FaultKind, Faults, Granularity, Healing, Journal, Keep, Note, Outcome, Report, Sim, SimConfig,
-    Source, run,
+    FaultKind, Faults, Granularity, Healing, Journal, Keep, Note, Outcome, Report, SimConfig,
+    Source, Virtual, run,
 };
 
-type Counter = <Sim as Primitives>::AtomicU64;
+type Counter = <Virtual as Primitives>::AtomicU64;
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> impl Thread {
-    Sim::spawn(name.to_string(), Box::new(body)).expect("threads are free")
+    Virtual::spawn(name.to_string(), Box::new(body)).expect("threads are free")
 }
 
 /// Two threads increment a counter, each by a load and a store: T1 loads, T2 loads, both store.
@@ -165,7 +165,7 @@ fn a_busy_wait_lets_the_others_run_even_if_every_choice_is_dull() {
         let setter = flag.clone();
         let thread = spawn("setter", move || setter.store(1, Relaxed));
         while flag.load(Relaxed) == 0 {
-            Sim::spin_hint();
+            Virtual::spin_hint();
         }
         thread.join();
     });
@@ -176,7 +176,7 @@ fn a_run_that_never_ends_is_given_up() {
     let config = SimConfig { step_limit: 5_000, record: Keep::Last(10), ..SimConfig::seed(3) };
     let report = run(config, |_| {
         loop {
-            Sim::spin_hint();
+            Virtual::spin_hint();
         }
     });
     assert_eq!(report.outcome, Outcome::StepLimit);
@@ -188,7 +188,7 @@ fn a_run_that_never_ends_is_given_up() {
 fn a_spin_without_calls_lets_others_run_and_time_pass_and_ends_at_the_step_limit() {
     for granularity in [Granularity::Syscall, Granularity::Atomic] {
         let report = check_with(1, granularity, |_| {
-            let flag = Arc::new(<Sim as Primitives>::AtomicU32::new(0));
+            let flag = Arc::new(<Virtual as Primitives>::AtomicU32::new(0));
             let setter = flag.clone();
             let thread = spawn("setter", move || {
                 SimParker::new().park_timeout(50_000);
@@ -200,7 +200,7 @@ fn a_spin_without_calls_lets_others_run_and_time_pass_and_ends_at_the_step_limit
         assert_eq!(report.outcome, Outcome::Finished);
         let config = SimConfig { granularity, step_limit: 5_000, ..SimConfig::seed(1) };
         let report = run(config, |_| {
-            let never = <Sim as Primitives>::AtomicU32::new(0);
+            let never = <Virtual as Primitives>::AtomicU32::new(0);
             while never.load(Relaxed) == 0 {}
         });
         assert_eq!(report.outcome, Outcome::StepLimit);
@@ -272,7 +272,7 @@ fn a_quiet_world_gives_a_run_so_many_steps_and_no_more() {
         let config = SimConfig { healing: Some(healing), ..SimConfig::seed(seed) };
         let report = run(config, |_| {
             loop {
-                Sim::spin_hint();
+                Virtual::spin_hint();
             }
         });
         assert_eq!(report.outcome, Outcome::StepLimit);

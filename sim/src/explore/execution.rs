@@ -6,12 +6,12 @@ use netpoll::Builder;
 use netpoll::platform::{Park as _, Platform};
 use netpoll::runtime::{GoroutineState, Inspector};
 
-use super::violation::Violation;
+use super::violation::{Property, Violation};
 use crate::engine::{self, Engine};
 use crate::oracle::End;
 use crate::scenarios::Scenario;
 use crate::{
-    Faults, Granularity, Healing, Journal, Keep, Report, Sim, SimConfig, SimKernel, Source,
+    Faults, Granularity, Healing, Journal, Keep, Report, SimConfig, SimKernel, Source, Virtual,
     Watched, watch,
 };
 
@@ -101,7 +101,7 @@ enum Sight {
 /// Runs a scenario once.
 #[must_use]
 pub fn execute(scenario: &Scenario, options: &Options, source: Source, record: Keep) -> Execution {
-    execute_on::<Sim>(scenario, options, source, record)
+    execute_on::<Virtual>(scenario, options, source, record)
 }
 
 /// Runs a scenario once, on a platform that is the simulator's or looks over its shoulder.
@@ -137,7 +137,7 @@ pub fn execute_telling(
     journal: Journal,
 ) -> Execution {
     let config = config(options, source, Keep::Last(0));
-    carry_out::<Sim>(scenario, SimConfig { journal: Some(journal), ..config }, |kernel| kernel)
+    carry_out::<Virtual>(scenario, SimConfig { journal: Some(journal), ..config }, |kernel| kernel)
 }
 
 /// Runs a scenario once, recording everything, up to its point number `step`, where it stops.
@@ -151,7 +151,7 @@ pub fn execute_up_to(
     let config = config(options, source, Keep::All);
     // The step after the limit is the one that ends the run.
     let config = SimConfig { step_limit: step.saturating_sub(1), ..config };
-    carry_out::<Sim>(scenario, config, |kernel| kernel)
+    carry_out::<Virtual>(scenario, config, |kernel| kernel)
 }
 
 fn config(options: &Options, source: Source, record: Keep) -> SimConfig {
@@ -212,7 +212,19 @@ fn carry_out<P: Platform>(
         threads_abandoned: report.threads_abandoned,
         abandons: scenario.abandons,
     };
-    let violation = oracles.finish(&end).or_else(|| Violation::of(&report, oracles.panic()));
+    let (seen, panic) = (oracles.finish(&end), oracles.panic());
+    // A panic that nobody was to catch is the reason of all that came after it.
+    let is_first = match seen.as_ref().and_then(|seen| seen.at) {
+        Some(at) => panic.is_some_and(|panic| panic < at),
+        None => true,
+    };
+    let violation = match &report.panicked {
+        Some(panicked) if is_first && !scenario.catches_panics => {
+            let violation = Violation::new(Property::Panic, panicked.to_string());
+            Some(Violation { at: panic, ..violation })
+        }
+        _ => seen.or_else(|| Violation::of(&report, panic)),
+    };
     (report.violations, report.checks) = (oracles.violations().to_vec(), oracles.checks());
     Execution { report, goroutines, violation }
 }

@@ -133,6 +133,10 @@ impl Finding {
     #[must_use]
     pub fn replay_command(&self) -> Option<String> {
         let name = self.scenario.name;
+        if let Some(test) = self.scenario.test {
+            // All that the test says itself is the same again.
+            return Some(test.command(name, "NETPOLL_SIM_SEED", &self.seed?.to_string()));
+        }
         let granularity = granularity_name(self.options.granularity);
         let mut command =
             format!("cargo sim replay {name} --seed {} --granularity {granularity}", self.seed?);
@@ -256,7 +260,10 @@ impl fmt::Display for Finding {
             writeln!(f, "  {command}")?;
         }
         if let Some(path) = &self.saved {
-            writeln!(f, "  cargo sim replay {}", path.display())?;
+            match self.scenario.test {
+                None => writeln!(f, "  cargo sim replay {}", path.display())?,
+                Some(test) => writeln!(f, "  {}", test.replay_command(self.scenario.name, path))?,
+            }
             writeln!(f, "\nsaved: {}", path.display())?;
         }
         Ok(())

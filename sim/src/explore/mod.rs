@@ -205,10 +205,28 @@ pub struct Summary {
     pub finding: Option<Finding>,
 }
 
+/// Who is told of an exploration as it goes on, by the thread that runs the seed.
+pub trait Watch: Sync {
+    /// The run of a seed begins on the calling thread.
+    fn begins(&self, seed: u64) {
+        let _ = seed;
+    }
+
+    /// It has ended. If it was to be made twice, this is the second of the two.
+    fn ends(&self, seed: u64, execution: &Execution) {
+        let _ = (seed, execution);
+    }
+
+    /// So many have ended. One thread at a time says so.
+    fn has_come_to(&self, progress: &Progress) {
+        let _ = progress;
+    }
+}
+
+impl Watch for () {}
+
 /// Runs the seeds of a plan until one fails, all have been run or the time is up.
-///
-/// `watch` is called after each run, from any of the threads, one at a time.
-pub fn explore(plan: &Plan, watch: &(dyn Fn(&Progress) + Sync)) -> Summary {
+pub fn explore(plan: &Plan, watch: &dyn Watch) -> Summary {
     let start = Instant::now();
     let search = Search {
         plan,
@@ -240,7 +258,7 @@ struct Search<'a> {
     /// The smallest seed that has failed so far.
     failed: AtomicU64,
     state: Mutex<State>,
-    watch: &'a (dyn Fn(&Progress) + Sync),
+    watch: &'a dyn Watch,
 }
 
 #[derive(Default)]
@@ -253,11 +271,13 @@ struct State {
 impl Search<'_> {
     fn run(&self) {
         while let Some(seed) = self.take_seed() {
+            self.watch.begins(seed);
             let execution = self.plan.run(seed);
+            self.watch.ends(seed, &execution);
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let State { progress, failed } = &mut *state;
             progress.add(&RunNumbers::from(&execution), &self.plan.options(seed).faults);
-            (self.watch)(progress);
+            self.watch.has_come_to(progress);
             if execution.violation.is_some() {
                 self.failed.fetch_min(seed, Ordering::Relaxed);
                 if failed.as_ref().is_none_or(|&(smallest, _)| seed < smallest) {

@@ -78,6 +78,7 @@ impl<'a> Around<'a> {
             ChoiceKind::EventCount => "fewer events",
             ChoiceKind::InterruptDelay => "a late signal",
             ChoiceKind::WriteLen => "a shorter write",
+            ChoiceKind::Random => "a random number",
             kind => kind.name(),
         };
         format!("{what} ({} of {}) {} of {who}", choice.k, choice.n - 1, self.between())

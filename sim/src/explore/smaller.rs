@@ -6,7 +6,7 @@ use super::violation::Property;
 use crate::choice::Chosen;
 use crate::scenarios::Scenario;
 use crate::shrink::{self, Budget, Shrunk, Unshrinkable};
-use crate::{Choice, Keep, Outcome, Source};
+use crate::{Choice, Keep, Source};
 
 /// How a run failed, without what is different in a smaller one: numbers, times, who waits for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +19,10 @@ struct Manner {
 impl Manner {
     fn of(execution: &Execution) -> Option<Manner> {
         let property = execution.violation.as_ref()?.property;
-        let location = match &execution.report.outcome {
-            Outcome::Panicked { location, .. } => location.clone(),
-            _ => None,
-        };
+        let panicked = execution.report.panicked.as_ref();
+        let location = panicked
+            .filter(|_| property == Property::Panic)
+            .map(|panicked| panicked.location.clone());
         Some(Manner { property, location })
     }
 }

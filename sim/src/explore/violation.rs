@@ -161,7 +161,7 @@ impl Violation {
         }
     }
 
-    pub(super) fn new(property: Property, sentence: String) -> Violation {
+    pub(crate) fn new(property: Property, sentence: String) -> Violation {
         Violation { property, sentence, subject: None, at: None }
     }
 
@@ -236,6 +236,8 @@ mod tests {
             checks: Checks::default(),
             open_fds: Vec::new(),
             threads_abandoned: 0,
+            panicked: None,
+            marks: Vec::new(),
         };
         let check = |report: &Report, expected: &str| {
             assert_eq!(Violation::of(report, None).expect("it has no end").sentence, expected);

@@ -1,7 +1,7 @@
 //! Failure files: a run that violated something, small enough to keep for ever.
 //!
 //! ```text
-//! netpoll-failure 2
+//! netpoll-failure 3
 //! scenario close_vs_read
 //! netpoll 0.1.0
 //! seed 17
@@ -20,7 +20,7 @@
 //! | line | holds |
 //! |---|---|
 //! | `netpoll-failure` | the version of this format |
-//! | `scenario` | the program |
+//! | `scenario` | the program; or `test PACKAGE VERSION NAME`, if it is a test of somebody's |
 //! | `netpoll` | the version that made it; another one may ask other questions, and says so |
 //! | `seed` | where the choices came from, or `-`; for the reader, a replay does not use it |
 //! | `granularity`, `faults`, `workers` | what determined the run beside its choices; faults as rates per mille, or `none` |
@@ -31,7 +31,7 @@
 //! | `end` | proof that nothing is missing |
 //!
 //! After the last choice all others are 0, so zeros at the end may be left out. Version 1 had neither
-//! `needs` nor `original`; it is still read.
+//! `needs` nor `original`, and version 2 knew of no tests; both are still read.
 //!
 //! Empty lines and lines that begin with `#` are skipped, except before the first line. All else must
 //! be as written here: a file that has been damaged is refused, with the line and what was expected
@@ -46,19 +46,20 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use crate::explore::{Finding, Options, Property, faults_name, granularity_name, sentence};
+use crate::scenarios::{self, Scenario, Test};
 use crate::{Choice, FaultKind, Faults};
 pub use parse::ParseError;
 
 /// The version of the format.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Where lines of choices are broken.
 const WIDTH: usize = 100;
 
 /// What a failure file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The program's name.
-    pub scenario: String,
+    /// The program.
+    pub program: Program,
     /// The version of netpoll that made it.
     pub netpoll: String,
     /// The seed, if it came from one.
@@ -77,6 +78,63 @@ pub struct Failure {
     pub choices: Vec<Choice>,
 }
 
+/// Which program a failure is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// One of [`scenarios`].
+    Scenario(String),
+    /// A test of somebody who uses the simulator.
+    Test {
+        /// Its package.
+        package: String,
+        /// The version of the package in which it failed.
+        version: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Program {
+    fn of(scenario: &Scenario) -> Program {
+        let name = scenario.name.to_string();
+        match scenario.test {
+            None => Program::Scenario(name),
+            Some(Test { package, version, .. }) => {
+                Program::Test { package: package.clone(), version: version.clone(), name }
+            }
+        }
+    }
+
+    /// Its name, whatever it is.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Program::Scenario(name) | Program::Test { name, .. } => name,
+        }
+    }
+
+    /// The scenario, if it is one of this library.
+    #[must_use]
+    pub fn scenario(&self) -> Option<&'static Scenario> {
+        match self {
+            Program::Scenario(name) => scenarios::find(name),
+            Program::Test { .. } => None,
+        }
+    }
+}
+
+/// The line of a file.
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Program::Scenario(name) => write!(f, "scenario {name}"),
+            Program::Test { package, version, name } => {
+                write!(f, "test {package} {version} {name}")
+            }
+        }
+    }
+}
+
 /// How large a run was before it was made smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Original {
@@ -89,7 +147,7 @@ pub struct Original {
 impl From<&Finding> for Failure {
     fn from(finding: &Finding) -> Failure {
         Failure {
-            scenario: finding.scenario.name.to_string(),
+            program: Program::of(finding.scenario),
             netpoll: env!("CARGO_PKG_VERSION").to_string(),
             seed: finding.seed,
             options: finding.options.clone(),
@@ -141,7 +199,8 @@ impl Failure {
         let seed = self.seed.map_or("shrunk".to_string(), |seed| seed.to_string());
         let granularity = granularity_name(self.options.granularity);
         let faults = faults_name(&self.options.faults).unwrap_or("custom");
-        let mut name = format!("{}-{seed}-{granularity}-{faults}", self.scenario);
+        let stem = file_stem(self.program.name());
+        let mut name = format!("{stem}-{seed}-{granularity}-{faults}");
         if self.options.workers != crate::explore::WORKERS_DEFAULT {
             write!(name, "-{}w", self.options.workers).expect("to a String");
         }
@@ -160,7 +219,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "netpoll-failure {VERSION}")?;
-        writeln!(f, "scenario {}", self.scenario)?;
+        writeln!(f, "{}", self.program)?;
         writeln!(f, "netpoll {}", self.netpoll)?;
         match self.seed {
             Some(seed) => writeln!(f, "seed {seed}")?,
@@ -203,6 +262,11 @@ pub fn words(choices: &[Choice]) -> impl Iterator<Item = String> + '_ {
         1 => run[0].to_string(),
         m => format!("{}*{m}", run[0]),
     })
+}
+
+/// What the files of a program are called, before its seed: names of tests are paths.
+pub(crate) fn file_stem(name: &str) -> String {
+    name.replace("::", ".").replace(['/', ':'], ".")
 }
 
 fn rates(faults: &Faults) -> String {

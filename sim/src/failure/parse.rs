@@ -4,7 +4,7 @@ use std::fmt;
 
 use netpoll::runtime::WORKERS_MAX;
 
-use super::{Failure, Original, VERSION};
+use super::{Failure, Original, Program, VERSION};
 use crate::explore::{Options, Property};
 use crate::{Choice, ChoiceKind, Faults, Granularity};
 
@@ -41,16 +41,15 @@ impl std::error::Error for ParseError {}
 /// Reads a file's text.
 pub(super) fn parse(text: &str) -> Result<Failure, ParseError> {
     let lines = &mut Lines::new(text);
-    let versions = format!("{VERSION}` or `netpoll-failure 1");
-    let version = lines.value("netpoll-failure", &versions, |value| match value {
-        "1" => Some(1),
-        value => (value == VERSION.to_string()).then_some(VERSION),
+    let versions = format!("1` to `netpoll-failure {VERSION}");
+    let version: u32 = lines.value("netpoll-failure", &versions, |value| {
+        (1..=VERSION).find(|version| value == version.to_string())
     })?;
     let word = |value: &str| {
         let is_word = !value.is_empty() && !value.contains(char::is_whitespace);
         is_word.then(|| value.to_string())
     };
-    let scenario = lines.value("scenario", "NAME", word)?;
+    let program = parse_program(lines, version)?;
     let netpoll = lines.value("netpoll", "VERSION", word)?;
     let seed = lines.value("seed", "NUMBER` or `seed -", |value| match value {
         "-" => Some(None),
@@ -81,7 +80,24 @@ pub(super) fn parse(text: &str) -> Result<Failure, ParseError> {
         return Err(lines.expected("nothing after `end`"));
     }
     let options = Options { granularity, faults, workers };
-    Ok(Failure { scenario, netpoll, seed, options, property, sentence, needs, original, choices })
+    Ok(Failure { program, netpoll, seed, options, property, sentence, needs, original, choices })
+}
+
+/// `scenario NAME`, or since version 3 `test PACKAGE VERSION NAME`.
+fn parse_program(lines: &mut Lines<'_>, version: u32) -> Result<Program, ParseError> {
+    let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
+    let has_empty = words.iter().any(|word| word.is_empty());
+    let program = match words[..] {
+        ["scenario", name] => Some(Program::Scenario(name.to_string())),
+        ["test", package, its, name] if version >= 3 => Some(Program::Test {
+            package: package.to_string(),
+            version: its.to_string(),
+            name: name.to_string(),
+        }),
+        _ => None,
+    };
+    let expected = "`scenario NAME` or `test PACKAGE VERSION NAME`";
+    program.filter(|_| !has_empty).ok_or_else(|| lines.expected(expected))
 }
 
 fn parse_rates(text: &str) -> Option<Faults> {

@@ -10,7 +10,7 @@ fn failure() -> Failure {
     let mut choices = vec![thread(0, 2); 36];
     choices.extend([thread(1, 2), fault, thread(2, 3), thread(2, 3)]);
     Failure {
-        scenario: "close_vs_read".to_string(),
+        program: Program::Scenario("close_vs_read".to_string()),
         netpoll: "0.1.0".to_string(),
         seed: Some(17),
         options: Options {
@@ -29,7 +29,7 @@ fn failure() -> Failure {
 #[test]
 fn a_file_reads_as_documented() {
     let expected = "\
-netpoll-failure 2
+netpoll-failure 3
 scenario close_vs_read
 netpoll 0.1.0
 seed 17
@@ -63,15 +63,31 @@ fn a_file_is_read_back_as_it_was_written() {
 #[test]
 fn a_file_of_version_1_is_still_read() {
     let text = failure().to_string();
-    let old = text.replacen("netpoll-failure 2", "netpoll-failure 1", 1);
+    let old = text.replacen("netpoll-failure 3", "netpoll-failure 1", 1);
     let old = old.replacen("needs g7 gives way to w1\noriginal 1717 201\n", "", 1);
     let expected = Failure { needs: None, original: None, ..failure() };
     assert_eq!(Failure::parse(&old), Ok(expected));
     // What a version has is not optional.
-    let mixed = text.replacen("netpoll-failure 2", "netpoll-failure 1", 1);
+    let mixed = text.replacen("netpoll-failure 3", "netpoll-failure 1", 1);
     assert_eq!(Failure::parse(&mixed).unwrap_err().line, 10);
     let mixed = old.replacen("netpoll-failure 1", "netpoll-failure 2", 1);
     assert_eq!(Failure::parse(&mixed).unwrap_err().line, 10);
+}
+
+#[test]
+fn tests_have_a_package_since_version_3() {
+    let program = Program::Test {
+        package: "my-proto".to_string(),
+        version: "0.3.1".to_string(),
+        name: "tests::frames".to_string(),
+    };
+    let failure = Failure { program, ..failure() };
+    let text = failure.to_string();
+    assert!(text.contains("\ntest my-proto 0.3.1 tests::frames\n"), "{text}");
+    assert_eq!(Failure::parse(&text), Ok(failure.clone()));
+    assert_eq!(failure.file_name(), "tests.frames-17-atomic-light.failure");
+    let old = text.replacen("netpoll-failure 3", "netpoll-failure 2", 1);
+    assert_eq!(Failure::parse(&old).unwrap_err().line, 2);
 }
 
 #[test]
@@ -103,9 +119,9 @@ fn check(from: &str, to: &str, expected: &str) {
 #[test]
 fn a_damaged_file_is_refused_with_line_and_expectation() {
     check(
-        "netpoll-failure 2",
         "netpoll-failure 3",
-        "line 1: expected `netpoll-failure 2` or `netpoll-failure 1`, found `netpoll-failure 3`",
+        "netpoll-failure 4",
+        "line 1: expected `netpoll-failure 1` to `netpoll-failure 3`, found `netpoll-failure 4`",
     );
     check("seed 17", "seed x", "line 4: expected `seed NUMBER` or `seed -`, found `seed x`");
     check(

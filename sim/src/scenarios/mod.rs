@@ -50,6 +50,8 @@ mod worker_count;
 mod world_stops;
 
 use std::fmt;
+use std::panic::RefUnwindSafe;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use netpoll::Runtime;
@@ -73,6 +75,21 @@ pub struct Scenario {
     /// Whether it ends its runtime with goroutines parked, which then are no leaks, nor is what they
     /// hold.
     pub abandons: bool,
+    /// Whether a panic that leaves no thread is its own affair.
+    pub catches_panics: bool,
+    /// Where it stands, if it is no scenario of this library but somebody's test.
+    pub test: Option<&'static Test>,
+}
+
+/// A test of somebody who uses the simulator: its name is that of its [`Scenario`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Test {
+    /// The package.
+    pub package: String,
+    /// The package's version.
+    pub version: String,
+    /// The folder with its `Cargo.toml`.
+    pub dir: PathBuf,
 }
 
 /// How a program is started.
@@ -82,6 +99,8 @@ pub enum Body {
     Goroutine(fn()),
     /// On a plain thread that owns the runtime, for programs that change it or end it.
     Owner(fn(Runtime)),
+    /// As the first goroutine of a runtime: a test's, which lives as long as the process.
+    Test(&'static (dyn Fn() + Send + Sync + RefUnwindSafe)),
 }
 
 impl Body {
@@ -93,6 +112,7 @@ impl Body {
         match self {
             Body::Goroutine(body) => runtime.run(body).expect("a new runtime starts goroutines"),
             Body::Owner(body) => body(runtime),
+            Body::Test(body) => runtime.run(body).expect("a new runtime starts goroutines"),
         }
     }
 }
@@ -102,6 +122,7 @@ impl fmt::Debug for Body {
         f.write_str(match self {
             Body::Goroutine(_) => "Goroutine",
             Body::Owner(_) => "Owner",
+            Body::Test(_) => "Test",
         })
     }
 }
@@ -117,6 +138,8 @@ impl Scenario {
             granularity: Granularity::Syscall,
             body: Body::Goroutine(body),
             abandons: false,
+            catches_panics: true,
+            test: None,
         }
     }
 

@@ -100,7 +100,7 @@ impl Run {
             }
             Run::File { text } => {
                 let failure = Failure::parse(text).ok()?;
-                let scenario = scenarios::find(&failure.scenario)?;
+                let scenario = failure.program.scenario()?;
                 Some((scenario, failure.options, Source::Replay(failure.choices)))
             }
         }

@@ -17,7 +17,7 @@ use netpoll::trace::Event;
 use crate::explore::{Execution, Options, execute_with};
 use crate::platform::{SimMutex, SimParker, SimThread};
 use crate::scenarios::Scenario;
-use crate::{Faults, Granularity, Keep, Sim, SimKernel, Source};
+use crate::{Faults, Granularity, Keep, SimKernel, Source, Virtual};
 
 /// A write to an atomic of the runtime.
 #[derive(Clone, Copy, Debug)]
@@ -115,23 +115,23 @@ impl Platform for Twisted {
 }
 
 impl Primitives for Twisted {
-    type AtomicU32 = TwistedAtomic<<Sim as Primitives>::AtomicU32>;
-    type AtomicU64 = TwistedAtomic<<Sim as Primitives>::AtomicU64>;
-    type AtomicUsize = TwistedAtomic<<Sim as Primitives>::AtomicUsize>;
+    type AtomicU32 = TwistedAtomic<<Virtual as Primitives>::AtomicU32>;
+    type AtomicU64 = TwistedAtomic<<Virtual as Primitives>::AtomicU64>;
+    type AtomicUsize = TwistedAtomic<<Virtual as Primitives>::AtomicUsize>;
     type Mutex<T: Send + 'static> = SimMutex<T>;
     type Parker = TwistedParker;
     type Thread = SimThread;
 
     fn fence(order: Ordering) {
-        Sim::fence(order);
+        Virtual::fence(order);
     }
 
     fn spawn(name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<SimThread> {
-        Sim::spawn(name, body)
+        Virtual::spawn(name, body)
     }
 
     fn spin_hint() {
-        Sim::spin_hint();
+        Virtual::spin_hint();
     }
 }
 
@@ -218,9 +218,9 @@ macro_rules! atomic {
     };
 }
 
-atomic!(u32, <Sim as Primitives>::AtomicU32);
-atomic!(u64, <Sim as Primitives>::AtomicU64);
-atomic!(usize, <Sim as Primitives>::AtomicUsize);
+atomic!(u32, <Virtual as Primitives>::AtomicU32);
+atomic!(u64, <Virtual as Primitives>::AtomicU64);
+atomic!(usize, <Virtual as Primitives>::AtomicUsize);
 
 #[derive(Debug)]
 pub(super) struct TwistedKernel(pub(super) SimKernel);

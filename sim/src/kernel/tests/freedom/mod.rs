@@ -13,7 +13,7 @@ use super::{EDGES, loopback, pair, ready, tcp, watch};
 use crate::conform::Scripted;
 use crate::platform::SimParker;
 use crate::tests::check;
-use crate::{FaultKind, Faults, NetConfig, Outcome, Report, Sim, SimConfig, SimKernel, run};
+use crate::{FaultKind, Faults, NetConfig, Outcome, Report, SimConfig, SimKernel, Virtual, run};
 
 /// Waits until `fd`, registered edge-triggered in `ep`, may have become ready.
 fn wait(k: &SimKernel, ep: RawFd) {
@@ -122,7 +122,7 @@ fn echo(config: SimConfig) -> Report {
         kernel.listen(listening, 16).unwrap();
         let addr = kernel.getsockname(listening).unwrap();
         let k = kernel.clone();
-        let server = Sim::spawn(
+        let server = Virtual::spawn(
             "server".to_string(),
             Box::new(move || {
                 let listening = End::new(&k, listening);
@@ -272,7 +272,7 @@ fn a_blocked_poll_ends_when_another_thread_writes_the_eventfd() {
         let (ep, fd) = (k.epoll_create1().unwrap(), k.eventfd().unwrap());
         watch(&k, ep, fd, libc::EPOLLIN as u32, 9);
         let breaker = k.clone();
-        let thread = Sim::spawn(
+        let thread = Virtual::spawn(
             "breaker".to_string(),
             Box::new(move || {
                 SimParker::new().park_timeout(5_000_000);

@@ -1,0 +1,252 @@
+//! `#[netpoll_sim::test]` as somebody uses it who knows nothing else of this: in tests that pass, and in processes of their
+//! own for tests that fail, abort or never end. The command that a report prints is taken out of it and run.
+
+use std::env;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{fs, hint, thread};
+
+use netpoll::go;
+use netpoll::net::{TcpListener, TcpStream};
+use netpoll_sim::{FaultKind, Faults, rand, sometimes};
+
+const RESETS: Faults = Faults::none().with(FaultKind::StreamReset, 300);
+
+fn say(text: &str, to: &str) -> io::Result<()> {
+    TcpStream::connect(to)?.write_all(text.as_bytes())
+}
+
+#[netpoll_sim::test]
+fn nothing_needs_to_be_said() {
+    assert_eq!(go(|| 6 * 7).join().expect("it does not panic"), 42);
+}
+
+#[netpoll_sim::test(seeds = 10..60, faults = light, workers = 3, granularity = atomic, time_limit = "2m")]
+fn everything_may_be_said() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:80")?;
+    let client = go(|| say("hello", "127.0.0.1:80"));
+    let mut text = String::new();
+    listener.accept()?.0.read_to_string(&mut text)?;
+    assert_eq!(text, "hello");
+    client.join().expect("it does not panic")
+}
+
+#[netpoll_sim::test(seeds = 200, faults = RESETS)]
+fn connections_break_sometimes_and_sometimes_not() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:80")?;
+    let client = go(|| say("hello", "127.0.0.1:80"));
+    let received = listener.accept()?.0.read_to_string(&mut String::new());
+    sometimes!(received.is_err(), "a connection breaks");
+    sometimes!(received.is_ok(), "a connection holds");
+    // Who writes may not hear of it.
+    drop(client.join().expect("it does not panic"));
+    Ok(())
+}
+
+#[netpoll_sim::test(seeds = 5)]
+#[should_panic(expected = "should_panic_works, seed 0: g1 panicked at sim/tests/attribute.rs:")]
+fn should_panic_works() {
+    assert_eq!(1, 2);
+}
+
+// ---- tests that fail when they are to, for the ones below --------------------------------------------
+
+/// The variable that lets them fail: without it they do nothing.
+const FIXTURE: &str = "NETPOLL_TEST_FIXTURE";
+
+fn is_wanted() -> bool {
+    env::var_os(FIXTURE).is_some()
+}
+
+mod fixtures {
+    use super::*;
+
+    #[netpoll_sim::test(seeds = 100)]
+    fn loses_a_message() {
+        if is_wanted() {
+            let lost = rand::below(10) == 7;
+            assert!(!lost, "a message is lost");
+        }
+    }
+
+    #[netpoll_sim::test(seeds = 100)]
+    fn never_full() {
+        sometimes!(!is_wanted() || rand::below(10) == 10, "the queue is full");
+    }
+
+    #[netpoll_sim::test(seeds = 100)]
+    fn panics_while_it_panics() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("the second");
+            }
+        }
+        if is_wanted() && rand::below(10) == 7 {
+            let _bomb = Bomb;
+            panic!("the first");
+        }
+    }
+
+    #[netpoll_sim::test(seeds = 100, time_limit = "500ms")]
+    fn never_ends() {
+        if is_wanted() && rand::below(10) == 7 {
+            let listener = TcpListener::bind("127.0.0.1:80");
+            loop {
+                hint::black_box(&listener);
+            }
+        }
+    }
+}
+
+/// A folder of its own for what a process leaves; it is the package's folder for the process.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("attribute-{name}"));
+        // What an earlier run has left.
+        let _absent = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).expect("a folder can be made");
+        Folder(dir)
+    }
+}
+
+/// Runs `arguments` of this test program, as `cargo test … -- ARGUMENTS` does.
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let this = env::current_exe().expect("it has a name");
+    let mut command = Command::new(this);
+    command.args(arguments).env(FIXTURE, "1").envs(variables.iter().copied());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("it can be started");
+    let (id, (sender, ended)) = (child.id(), mpsc::channel());
+    let watch = thread::spawn(move || sender.send(child.wait_with_output()));
+    let output = ended.recv_timeout(LIMIT).unwrap_or_else(|_| {
+        // It is ours, and has not been waited for.
+        let killed = Command::new("kill").args(["-9", &id.to_string()]).status();
+        panic!("{arguments:?} has not ended in {LIMIT:?} ({killed:?})");
+    });
+    watch.join().expect("it does not panic").expect("somebody receives");
+    output.expect("it can be waited for")
+}
+
+/// Longer than any of them takes.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn text(output: &Output) -> String {
+    let both = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&both).into_owned()
+}
+
+/// The command in a report that sets `variable`: its value, and the arguments of the test program.
+fn command(report: &str, variable: &str) -> (String, Vec<String>) {
+    let start = format!("{variable}=");
+    let line = report.lines().map(str::trim).find(|line| line.starts_with(&start));
+    let line = line.unwrap_or_else(|| panic!("no {variable} in:\n{report}"));
+    let (value, rest) = line[start.len()..].split_once(' ').expect("a command follows");
+    let package = concat!("cargo test -p ", env!("CARGO_PKG_NAME"), " -- ");
+    let arguments = rest.strip_prefix(package).unwrap_or_else(|| panic!("{rest}"));
+    (value.to_string(), arguments.split(' ').map(str::to_string).collect())
+}
+
+/// Runs the command that a report prints.
+fn again(report: &str, variable: &str, others: &[(&str, &str)]) -> String {
+    let (value, arguments) = command(report, variable);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = run(&arguments, &[&[(variable, &*value)], others].concat());
+    assert!(!output.status.success());
+    text(&output)
+}
+
+/// Removes the failure file that a fixture has left in this package.
+struct Left(PathBuf);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        // It is gone, or it will be seen by whoever looks at the folder.
+        let _gone = fs::remove_file(&self.0);
+        let _empty = self.0.parent().map(fs::remove_dir);
+    }
+}
+
+fn saved(report: &str) -> Left {
+    let path = report.lines().find_map(|line| line.trim().strip_prefix("saved: "));
+    Left(PathBuf::from(path.unwrap_or_else(|| panic!("nothing is saved:\n{report}"))))
+}
+
+#[test]
+fn a_failing_test_says_how_to_see_it_again_and_that_is_so() {
+    let output = run(&["--exact", "fixtures::loses_a_message"], &[]);
+    assert!(!output.status.success());
+    let report = text(&output);
+    let file = saved(&report);
+    assert!(file.0.is_file(), "{report}");
+    let sentence = "a message is lost";
+    assert!(report.contains(sentence), "{report}");
+    let traces = Folder::new("traces");
+    let traces = [("NETPOLL_SIM_TRACE", traces.0.to_str().expect("a plain path"))];
+    for variable in ["NETPOLL_SIM_SEED", "NETPOLL_SIM_REPLAY"] {
+        let shown = again(&report, variable, &traces);
+        assert!(shown.contains(sentence), "{shown}");
+    }
+    let page = Path::new(traces[0].1).join("fixtures.loses_a_message.html");
+    assert!(page.is_file(), "{}", page.display());
+}
+
+#[test]
+fn a_mark_that_is_never_true_fails_the_test() {
+    let output = run(&["--exact", "fixtures::never_full"], &[]);
+    assert!(!output.status.success());
+    let report = text(&output);
+    assert!(
+        report.contains("never true in 100 runs: `the queue is full` (sim/tests/attribute.rs:"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_variable_that_is_not_known_is_refused() {
+    let output = run(&["--exact", "fixtures::never_full"], &[("NETPOLL_SIM_JOB", "1")]);
+    assert!(!output.status.success());
+    let report = text(&output);
+    assert!(
+        report.contains("NETPOLL_SIM_JOB is not known; did you mean NETPOLL_SIM_JOBS?"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_process_that_is_taken_along_names_the_seed_before_it_goes() {
+    let output = run(&["--exact", "fixtures::panics_while_it_panics"], &[]);
+    assert_eq!(output.status.code(), None, "ended by a signal");
+    let report = text(&output);
+    assert!(
+        report.contains("netpoll-sim: the process ends in fixtures::panics_while_it_panics, seed "),
+        "{report}"
+    );
+    let shown = again(&report, "NETPOLL_SIM_SEED", &[]);
+    assert!(shown.contains("the process ends in"), "{shown}");
+}
+
+#[test]
+fn a_run_that_never_ends_is_ended_and_says_where_it_was() {
+    let output = run(&["--exact", "fixtures::never_ends"], &[]);
+    assert_eq!(output.status.code(), Some(101));
+    let report = text(&output);
+    let file = saved(&report);
+    for part in
+        ["hang: the run has not ended in 500ms: it came to step ", "is running", "listen(fd"]
+    {
+        assert!(report.contains(part), "no `{part}` in:\n{report}");
+    }
+    // From its file as well, which would be tried before any seed.
+    for shown in
+        [again(&report, "NETPOLL_SIM_REPLAY", &[]), again(&report, "NETPOLL_SIM_SEED", &[])]
+    {
+        let which = format!("fixtures::never_ends, {}: has not ended in 500ms", file.0.display());
+        assert!(shown.contains(&which), "no `{which}` in:\n{shown}");
+    }
+}

@@ -1,0 +1,4 @@
+//! Texts with their length before them.
+
+#[cfg(test)]
+mod tests;

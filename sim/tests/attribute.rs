@@ -192,7 +192,7 @@ fn a_failing_test_says_how_to_see_it_again_and_that_is_so() {
         let shown = again(&report, variable, &traces);
         assert!(shown.contains(sentence), "{shown}");
     }
-    let page = Path::new(traces[0].1).join("fixtures.loses_a_message.html");
+    let page = Path::new(traces[0].1).join("attribute.fixtures.loses_a_message.html");
     assert!(page.is_file(), "{}", page.display());
 }
 

@@ -140,9 +140,13 @@ fn parse(name: &str, text: &str) -> Result<(Failure, &'static Scenario), Usage> 
                 .map_err(|Usage(unknown)| Usage(format!("{name}: line 2: {unknown}")))?;
             Ok((failure, scenario))
         }
-        Program::Test { package, version, name: test } => {
-            let owner =
-                Test { package: package.clone(), version: version.clone(), dir: PathBuf::new() };
+        Program::Test { package, version, krate, name: test } => {
+            let owner = Test {
+                package: package.clone(),
+                version: version.clone(),
+                krate: krate.clone(),
+                dir: PathBuf::new(),
+            };
             let command = owner.replay_command(test, Path::new(name));
             Err(Usage(format!(
                 "{name}: line 2: this is a failure of a test of the package {package}; from there: {command}"

@@ -20,7 +20,7 @@
 //! | line | holds |
 //! |---|---|
 //! | `netpoll-failure` | the version of this format |
-//! | `scenario` | the program; or `test PACKAGE VERSION NAME`, if it is a test of somebody's |
+//! | `scenario` | the program; or `test PACKAGE VERSION CRATE NAME`, if it is a test of somebody's |
 //! | `netpoll` | the version that made it; another one may ask other questions, and says so |
 //! | `seed` | where the choices came from, or `-`; for the reader, a replay does not use it |
 //! | `granularity`, `faults`, `workers` | what determined the run beside its choices; faults as rates per mille, or `none` |
@@ -89,19 +89,24 @@ pub enum Program {
         package: String,
         /// The version of the package in which it failed.
         version: String,
+        /// The crate of the package, or `-`.
+        krate: String,
         /// Its name.
         name: String,
     },
 }
 
 impl Program {
-    fn of(scenario: &Scenario) -> Program {
+    pub(crate) fn of(scenario: &Scenario) -> Program {
         let name = scenario.name.to_string();
         match scenario.test {
             None => Program::Scenario(name),
-            Some(Test { package, version, .. }) => {
-                Program::Test { package: package.clone(), version: version.clone(), name }
-            }
+            Some(Test { package, version, krate, .. }) => Program::Test {
+                package: package.clone(),
+                version: version.clone(),
+                krate: krate.clone(),
+                name,
+            },
         }
     }
 
@@ -110,6 +115,20 @@ impl Program {
     pub fn name(&self) -> &str {
         match self {
             Program::Scenario(name) | Program::Test { name, .. } => name,
+        }
+    }
+
+    /// What its files are called, before the seed. Names of tests are paths; those of a library have its package's name, and need
+    /// no other.
+    pub(crate) fn file_stem(&self) -> String {
+        let plain = |name: &str| name.replace("::", ".").replace(['/', ':'], ".");
+        match self {
+            Program::Test { package, krate, name, .. }
+                if krate != "-" && *krate != package.replace('-', "_") =>
+            {
+                format!("{krate}.{}", plain(name))
+            }
+            Program::Test { name, .. } | Program::Scenario(name) => plain(name),
         }
     }
 
@@ -128,8 +147,8 @@ impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Program::Scenario(name) => write!(f, "scenario {name}"),
-            Program::Test { package, version, name } => {
-                write!(f, "test {package} {version} {name}")
+            Program::Test { package, version, krate, name } => {
+                write!(f, "test {package} {version} {krate} {name}")
             }
         }
     }
@@ -199,7 +218,7 @@ impl Failure {
         let seed = self.seed.map_or("shrunk".to_string(), |seed| seed.to_string());
         let granularity = granularity_name(self.options.granularity);
         let faults = faults_name(&self.options.faults).unwrap_or("custom");
-        let stem = file_stem(self.program.name());
+        let stem = self.program.file_stem();
         let mut name = format!("{stem}-{seed}-{granularity}-{faults}");
         if self.options.workers != crate::explore::WORKERS_DEFAULT {
             write!(name, "-{}w", self.options.workers).expect("to a String");
@@ -262,11 +281,6 @@ pub fn words(choices: &[Choice]) -> impl Iterator<Item = String> + '_ {
         1 => run[0].to_string(),
         m => format!("{}*{m}", run[0]),
     })
-}
-
-/// What the files of a program are called, before its seed: names of tests are paths.
-pub(crate) fn file_stem(name: &str) -> String {
-    name.replace("::", ".").replace(['/', ':'], ".")
 }
 
 fn rates(faults: &Faults) -> String {

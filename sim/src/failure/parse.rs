@@ -83,20 +83,21 @@ pub(super) fn parse(text: &str) -> Result<Failure, ParseError> {
     Ok(Failure { program, netpoll, seed, options, property, sentence, needs, original, choices })
 }
 
-/// `scenario NAME`, or since version 3 `test PACKAGE VERSION NAME`.
+/// `scenario NAME`, or since version 3 `test PACKAGE VERSION CRATE NAME`.
 fn parse_program(lines: &mut Lines<'_>, version: u32) -> Result<Program, ParseError> {
     let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
     let has_empty = words.iter().any(|word| word.is_empty());
     let program = match words[..] {
         ["scenario", name] => Some(Program::Scenario(name.to_string())),
-        ["test", package, its, name] if version >= 3 => Some(Program::Test {
+        ["test", package, its, krate, name] if version >= 3 => Some(Program::Test {
             package: package.to_string(),
             version: its.to_string(),
+            krate: krate.to_string(),
             name: name.to_string(),
         }),
         _ => None,
     };
-    let expected = "`scenario NAME` or `test PACKAGE VERSION NAME`";
+    let expected = "`scenario NAME` or `test PACKAGE VERSION CRATE NAME`";
     program.filter(|_| !has_empty).ok_or_else(|| lines.expected(expected))
 }
 

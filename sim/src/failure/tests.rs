@@ -79,13 +79,14 @@ fn tests_have_a_package_since_version_3() {
     let program = Program::Test {
         package: "my-proto".to_string(),
         version: "0.3.1".to_string(),
+        krate: "frames".to_string(),
         name: "tests::frames".to_string(),
     };
     let failure = Failure { program, ..failure() };
     let text = failure.to_string();
-    assert!(text.contains("\ntest my-proto 0.3.1 tests::frames\n"), "{text}");
+    assert!(text.contains("\ntest my-proto 0.3.1 frames tests::frames\n"), "{text}");
     assert_eq!(Failure::parse(&text), Ok(failure.clone()));
-    assert_eq!(failure.file_name(), "tests.frames-17-atomic-light.failure");
+    assert_eq!(failure.file_name(), "frames.tests.frames-17-atomic-light.failure");
     let old = text.replacen("netpoll-failure 3", "netpoll-failure 2", 1);
     assert_eq!(Failure::parse(&old).unwrap_err().line, 2);
 }

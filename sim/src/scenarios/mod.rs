@@ -88,6 +88,8 @@ pub struct Test {
     pub package: String,
     /// The package's version.
     pub version: String,
+    /// The crate in it, since several may have tests of one name; or `-`.
+    pub krate: String,
     /// The folder with its `Cargo.toml`.
     pub dir: PathBuf,
 }

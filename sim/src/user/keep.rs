@@ -53,7 +53,7 @@ pub(super) fn try_saved(
         // Nothing has failed yet.
         return Ok(0);
     };
-    let prefix = format!("{}-", file_stem(&place.name));
+    let prefix = format!("{}-", Program::of(plan.scenario).file_stem());
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "failure"))
@@ -66,7 +66,7 @@ pub(super) fn try_saved(
     for path in paths {
         let failure = load(&path)?;
         if is_of(&failure, place) {
-            again(watchdog, plan.scenario, &path, failure, place, settings)?;
+            again(watchdog, plan.scenario, &path, failure, settings)?;
             count += 1;
         }
     }
@@ -88,7 +88,7 @@ pub(super) fn replay(
         return Err(Reason::File { path: path.to_path_buf(), why });
     }
     let faults = failure.options.faults;
-    let execution = again(watchdog, plan.scenario, path, failure, place, settings)?;
+    let execution = again(watchdog, plan.scenario, path, failure, settings)?;
     let mut progress = Progress::default();
     progress.add(&RunNumbers::from(&execution), &faults);
     Ok(Passed { place: place.clone(), progress, replayed: 1 })
@@ -100,14 +100,13 @@ fn again(
     scenario: &'static Scenario,
     path: &Path,
     failure: Failure,
-    place: &Place,
     settings: &Settings,
 ) -> Result<Execution, Reason> {
     watchdog.begins_file(path, &failure);
     let source = Source::Replay(failure.choices);
     let execution = execute(scenario, &failure.options, source, Keep::All);
     watchdog.ends_here(&execution);
-    let mut notes = traced(&execution, place, settings);
+    let mut notes = traced(&execution, scenario, settings);
     if let Some(at) = execution.report.diverged {
         let path = path.display();
         notes.push(format!(
@@ -127,17 +126,22 @@ fn again(
 }
 
 /// Writes the trace of a run, if it is wanted; returns what is to be said of it.
-pub(super) fn traced(execution: &Execution, place: &Place, settings: &Settings) -> Vec<String> {
+pub(super) fn traced(
+    execution: &Execution,
+    scenario: &Scenario,
+    settings: &Settings,
+) -> Vec<String> {
     let Some(dir) = &settings.trace else { return Vec::new() };
     let write = || {
         fs::create_dir_all(dir)?;
         let report = &execution.report;
         let caption = Caption {
-            title: place.name.clone(),
+            title: scenario.name.to_string(),
             end: report.outcome.to_string(),
             guilt: execution.violation.as_ref().map(|violation| violation.guilt(&report.trace)),
         };
-        let path = |extension| dir.join(format!("{}.{extension}", file_stem(&place.name)));
+        let stem = Program::of(scenario).file_stem();
+        let path = |extension| dir.join(format!("{stem}.{extension}"));
         let (page, text) = (path("html"), path("txt"));
         write_whole(&page, |out| html::write(&report.trace, &caption, out))?;
         let lines = lanes::render(&report.trace, &caption, &lanes::Options::default());
@@ -150,28 +154,24 @@ pub(super) fn traced(execution: &Execution, place: &Place, settings: &Settings) 
 }
 
 /// Runs what failed once more for its trace, if that is wanted. It must be something that ends.
-pub(super) fn trace_of_failure(
-    finding: &Finding,
-    place: &Place,
-    settings: &Settings,
-) -> Vec<String> {
+pub(super) fn trace_of_failure(finding: &Finding, settings: &Settings) -> Vec<String> {
     if settings.trace.is_none() {
         return Vec::new();
     }
     // Of the smaller run, if it was made smaller.
     let source = Source::Replay(finding.choices.clone());
     let execution = execute(finding.scenario, &finding.options, source, Keep::All);
-    traced(&execution, place, settings)
+    traced(&execution, finding.scenario, settings)
 }
 
 /// The trace of one seed that has passed, if it is wanted.
-pub(super) fn trace_of_seed(plan: &Plan, place: &Place, settings: &Settings) {
+pub(super) fn trace_of_seed(plan: &Plan, settings: &Settings) {
     let is_one = plan.seeds.end - plan.seeds.start == 1;
     if settings.trace.is_some() && is_one {
         let seed = plan.seeds.start;
         let options: Options = plan.options(seed);
         let execution = execute(plan.scenario, &options, plan.source(seed), Keep::All);
-        let notes = traced(&execution, place, settings);
+        let notes = traced(&execution, plan.scenario, settings);
         notes.iter().for_each(|note| eprintln!("netpoll-sim: {note}"));
     }
 }
@@ -187,13 +187,9 @@ fn is_of(failure: &Failure, place: &Place) -> bool {
     match &failure.program {
         Program::Scenario(_) => false,
         // The version is for the reader: a new one is to be held against what an old one did.
-        Program::Test { package, name, .. } => {
-            *package == place.test.package && *name == place.name
+        Program::Test { package, krate, name, .. } => {
+            let (test, own) = (&place.test, &place.name);
+            (package, krate, name) == (&test.package, &test.krate, own)
         }
     }
-}
-
-/// What the files of a test are called.
-fn file_stem(name: &str) -> String {
-    crate::failure::file_stem(name)
 }

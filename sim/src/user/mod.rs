@@ -158,7 +158,11 @@ impl Sim {
     }
 
     /// The seeds.
+    ///
+    /// # Panics
+    /// When there are none: such a test would test nothing.
     pub fn seeds(self, seeds: Range<u64>) -> Sim {
+        assert!(!seeds.is_empty(), "there are no seeds from {} to {}", seeds.start, seeds.end);
         Sim { seeds, ..self }
     }
 
@@ -269,14 +273,14 @@ impl Sim {
             .map_err(fail)?;
         if let Some(finding) = summary.finding {
             let finding = finding.shrunk(&Budget { time: SHRINK_MAX, ..Budget::default() });
-            let notes = keep::trace_of_failure(&finding, &self.place, settings);
+            let notes = keep::trace_of_failure(&finding, settings);
             return Err(fail(keep::save(finding, notes, &self.place, settings)));
         }
         let is_whole = settings.seeds.is_none();
         if is_whole && let Some(missed) = watchdog.marks().missed(&self.expects) {
             return Err(fail(Reason::Marks { missed, seeds: summary.progress.seeds }));
         }
-        keep::trace_of_seed(&plan, &self.place, settings);
+        keep::trace_of_seed(&plan, settings);
         Ok(Passed { place: self.place, progress: summary.progress, replayed })
     }
 

@@ -21,9 +21,10 @@ impl Place {
     #[doc(hidden)]
     #[must_use]
     pub fn new(package: &str, version: &str, dir: &str, path: &str) -> Place {
-        let name = path.split_once("::").map_or(path, |(_, name)| name);
+        let (krate, name) = path.split_once("::").unwrap_or(("-", path));
         let (package, version) = (package.to_string(), version.to_string());
-        let test = Test { package, version, dir: PathBuf::from(dir) };
+        let krate = krate.to_string();
+        let test = Test { package, version, krate, dir: PathBuf::from(dir) };
         Place { name: name.to_string(), test }
     }
 
@@ -44,6 +45,7 @@ impl Place {
         let test = Test {
             package: variable("CARGO_PKG_NAME").unwrap_or_else(|| "-".to_string()),
             version: variable("CARGO_PKG_VERSION").unwrap_or_else(|| "-".to_string()),
+            krate: "-".to_string(),
             dir: variable("CARGO_MANIFEST_DIR").map_or_else(PathBuf::new, PathBuf::from),
         };
         Place { name, test }

@@ -180,7 +180,8 @@ fn a_failure_is_kept_tried_first_and_stays_mended() {
     let command = format!("NETPOLL_SIM_REPLAY={} cargo test ", file.display());
     assert!(failed.to_string().contains(&command), "{failed}");
     // Before any seed: these would not find it.
-    let again = sim.clone().seeds(0..0).run(&settings, program).expect_err("it is broken still");
+    let again =
+        Sim { seeds: 0..0, ..sim.clone() }.run(&settings, program).expect_err("it is broken still");
     assert_eq!(again.finding().and_then(|it| it.saved.clone()), Some(file.clone()));
     assert!(again.sentence().ends_with(": 50"), "made smaller: {}", again.sentence());
     let replay = Settings { replay: Some(file.clone()), ..settings.clone() };
@@ -195,7 +196,7 @@ fn a_failure_is_kept_tried_first_and_stays_mended() {
     let other =
         Sim { place: Place { name: "other".to_string(), ..sim.place.clone() }, ..sim.clone() };
     let refused = other.run(&replay, program).expect_err("it is not its own").sentence();
-    let expected = ": it is of test netpoll-sim 0.1.0 kept, and this is other";
+    let expected = ": it is of test netpoll-sim 0.1.0 - kept, and this is other";
     assert!(refused.ends_with(expected), "{refused}");
     let text = fs::read_to_string(&file).expect("it was written");
     fs::write(&file, &text[..text.len() / 2]).expect("it can be written");
@@ -226,6 +227,12 @@ fn a_simulation_in_another_one_is_refused() {
     let failed = fails(Sim::new().seeds(0..1), || Sim::named("inner").check(|| ()));
     let expected = "a simulation inside another one: use what is there";
     assert!(failed.sentence().ends_with(expected), "{}", failed.sentence());
+}
+
+#[test]
+#[should_panic(expected = "there are no seeds from 7 to 7")]
+fn a_test_that_runs_nothing_is_refused() {
+    let _ = Sim::new().seeds(7..7);
 }
 
 #[test]

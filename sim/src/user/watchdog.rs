@@ -168,7 +168,7 @@ impl<'a> Watchdog<'a> {
             format!("hang: the run has not ended in {limit:?}: it came to step {steps} and {how}");
         let violation = Violation::new(Property::Hang, sentence);
         // What it came to; another run for a trace would never end.
-        let notes = keep::traced(&up_to, self.place, self.settings);
+        let notes = keep::traced(&up_to, self.plan.scenario, self.settings);
         let finding = Finding::fatal(self.plan.scenario, &options, seed, violation, up_to);
         let reason = match file {
             Some(_) => Reason::Run { finding: Box::new(Finding { saved: file, ..finding }), notes },

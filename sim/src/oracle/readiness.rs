@@ -456,7 +456,7 @@ impl Readiness {
         }
         let who = facts.name(record);
         let what =
-            format!("{who} took the edge out of the {mode} slot of fd{fd}, which it not uses");
+            format!("{who} took the edge out of the {mode} slot of fd{fd}, which it does not use");
         Err(Complaint::new("S5", what).about(by.goroutine(), fd))
     }
 

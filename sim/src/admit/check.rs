@@ -56,6 +56,8 @@ pub(super) struct Check<'a> {
     ended_at: BTreeMap<RawFd, usize>,
     /// The last read of each descriptor.
     read_at: BTreeMap<RawFd, usize>,
+    /// When each descriptor's peer was seen to have reset it.
+    reset_at: BTreeMap<RawFd, usize>,
     /// Puppets in the queue of a listener, by its simulated number.
     queued: BTreeMap<RawFd, VecDeque<RawFd>>,
     /// The calls about each descriptor that say what its peer did, in their order.
@@ -84,6 +86,7 @@ impl<'a> Check<'a> {
             data: BTreeMap::new(),
             ended_at: BTreeMap::new(),
             read_at: BTreeMap::new(),
+            reset_at: BTreeMap::new(),
             queued: BTreeMap::new(),
             about,
         }
@@ -115,10 +118,17 @@ impl<'a> Check<'a> {
     }
 
     /// The peer of a connection resets it.
-    fn reset(&mut self, fd: RawFd) {
+    fn reset(&mut self, fd: RawFd, at: usize) {
+        self.reset_at.entry(fd).or_insert(at);
         if let Some(file) = self.files.get_mut(&fd) {
             file.reset(&self.kernel);
         }
+    }
+
+    /// Whether the reset of a connection was seen by another thread between the beginning of a call and its return, so that the
+    /// call may have been made before it.
+    fn was_before_reset(&self, fd: RawFd, call: &Call) -> bool {
+        self.reset_at.get(&fd).is_some_and(|&at| call.since < at && at < call.at)
     }
 
     /// What went wrong once goes wrong again: the rest of this descriptor's life is not looked at.
@@ -209,6 +219,13 @@ impl<'a> Check<'a> {
             return self.skip(name, UNKNOWN);
         };
         match name {
+            // It is over where an event has said so; what returned after that had been done before.
+            "read" | "readv" | "peek" | "write" | "writev"
+                if matches!(result, Ok(count) if (1..=arg).contains(&count))
+                    && self.was_before_reset(fd, call) =>
+            {
+                self.admission.admitted += 1;
+            }
             "accept4" => self.accept(call, file, result),
             "connect" => self.connect(call, fd, file, result),
             "read" | "readv" | "peek" => {
@@ -256,6 +273,7 @@ impl<'a> Check<'a> {
                 }
                 self.ended_at.remove(&fd);
                 self.read_at.remove(&fd);
+                self.reset_at.remove(&fd);
                 let simulated = self.kernel.close(file.number).map(|()| 0);
                 self.kernel.host().deliver();
                 self.compare(call, result, simulated, "close(2) of an open number succeeds");
@@ -342,7 +360,7 @@ impl<'a> Check<'a> {
         if let (Ok(errno), Role::Connected { .. }) = (result, file.role)
             && errno != 0
         {
-            self.reset(fd);
+            self.reset(fd, call.at);
         }
         let simulated = self.kernel.getsockopt(file.number, libc::SOL_SOCKET, libc::SO_ERROR);
         let rule = "SO_ERROR is the reason for which a connection has failed, once";
@@ -353,7 +371,7 @@ impl<'a> Check<'a> {
         match (file.role, result) {
             (Role::Connected { .. }, Ok(0)) if len > 0 => file.end(&self.kernel),
             (Role::Connected { .. }, Ok(count)) => file.fill(&self.kernel, count as usize),
-            (Role::Connected { .. }, Err(Errno::ECONNRESET)) => self.reset(fd),
+            (Role::Connected { .. }, Err(Errno::ECONNRESET)) => self.reset(fd, call.at),
             (Role::Connected { .. }, Err(Errno::EAGAIN))
                 if self.ended_at.get(&fd).is_some_and(|&at| at <= call.since) =>
             {
@@ -391,9 +409,9 @@ impl<'a> Check<'a> {
                 Err(Errno::EAGAIN) => file.choke(&self.kernel),
                 Err(Errno::EPIPE) => {
                     file.end(&self.kernel);
-                    self.reset(fd);
+                    self.reset(fd, call.at);
                 }
-                Err(Errno::ECONNRESET) => self.reset(fd),
+                Err(Errno::ECONNRESET) => self.reset(fd, call.at),
                 Err(_) => {}
             }
         }
@@ -529,7 +547,7 @@ impl<'a> Check<'a> {
                     file.drain(kernel);
                 }
                 if events & ERR != 0 {
-                    return self.reset(fd);
+                    return self.reset(fd, call.at);
                 }
                 if events & RDHUP != 0 {
                     self.ended_at.entry(fd).or_insert(call.at);
@@ -540,7 +558,7 @@ impl<'a> Check<'a> {
                     file.fill(kernel, 1);
                 }
                 if events & HUP != 0 && kernel.poll(file.number, HUP) == Ok(0) {
-                    self.reset(fd);
+                    self.reset(fd, call.at);
                 }
             }
             Role::Epoll | Role::EventFd | Role::Socket | Role::Abandoned => {}

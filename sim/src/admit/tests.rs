@@ -7,7 +7,7 @@ use netpoll::platform::Errno;
 use netpoll::time::sleep;
 use netpoll::trace::Event;
 use netpoll::{Builder, go};
-use netpoll_traces::{Entry, Record, Trace, TraceFile};
+use netpoll_traces::{Entry, Record, ThreadId, Trace, TraceFile};
 
 use super::*;
 
@@ -192,4 +192,48 @@ fn an_event_of_what_was_taken_back_long_ago_is_a_finding() {
         "{}",
         said(&admission)
     );
+}
+
+/// A write whose peer resets the connection once it has the bytes, of which another thread harvests the event before the write
+/// has returned: the order of records is not that in which things happened. Seen under load.
+#[test]
+fn a_write_that_returns_after_an_event_of_the_reset_may_have_been_made_before() {
+    let call = |name, fd, arg, result| Event::Syscall { name, fd, arg, result: Ok(result) };
+    // As the recorder writes it.
+    let socket = recorded(echoes).records.into_iter().find_map(|record| match record.event {
+        Entry::Runtime(Event::Syscall { name: "socket", arg, .. }) => Some(arg),
+        _ => None,
+    });
+    let stream = socket.expect("there are sockets");
+    let gone = (libc::EPOLLIN | libc::EPOLLERR | libc::EPOLLHUP | libc::EPOLLRDHUP) as u32;
+    let data = netpoll::poll::lives::encode(7, 1);
+    let events = [
+        (0, call("epoll_create1", -1, 0, 3)),
+        (0, call("socket", -1, stream, 4)),
+        (0, call("listen", 4, 128, 0)),
+        (0, call("accept4", 4, 0, 5)),
+        (0, Event::Open { fd: 5, pd: 7, life: 1 }),
+        (0, call("epoll_add", 3, 5, 0)),
+        (1, call("epoll_wait", 3, 0, 1)),
+        (1, Event::Polled { data, events: gone }),
+        (0, call("write", 5, 700, 700)),
+    ];
+    let trace = |events: &[(u16, Event)]| {
+        let record = |(at, &(thread, event)): (usize, &(u16, Event))| Record {
+            t_ns: at as u64,
+            thread: ThreadId(thread),
+            g: None,
+            event: event.into(),
+        };
+        let records = events.iter().enumerate().map(record).collect();
+        Trace { threads: vec!["w0".to_string(), "w1".to_string()], records, dropped: 0 }
+    };
+    let admission = admit(&trace(&events));
+    assert!(admission.findings.is_empty() && admission.skipped() == 0, "{}", said(&admission));
+    // One that began after the event was not.
+    let mut later = events.to_vec();
+    later.insert(8, (0, call("getsockname", 5, 0, 0)));
+    let admission = admit(&trace(&later));
+    let rules: Vec<&str> = admission.findings.iter().map(|finding| finding.rule).collect();
+    assert_eq!(rules, ["a write takes what there is room for"], "{}", said(&admission));
 }

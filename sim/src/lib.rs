@@ -72,7 +72,7 @@ pub use engine::{Granularity, Healing, Outcome, Panicked};
 pub use faults::{FaultCounts, FaultKind, Faults, Profile};
 pub use journal::{Journal, Note};
 pub use kernel::{NetConfig, OpenFd, SimKernel};
-pub use marks::Mark;
+pub use marks::{Mark, Marks};
 /// # Examples
 ///
 /// ```
@@ -192,8 +192,8 @@ pub struct Report {
     pub threads_abandoned: usize,
     /// The first panic, whether or not somebody caught it.
     pub panicked: Option<Panicked>,
-    /// The marks that the program passed, each with whether its condition was ever true.
-    pub marks: Vec<(&'static Mark, bool)>,
+    /// The marks that the program passed.
+    pub marks: Marks,
 }
 
 impl Report {

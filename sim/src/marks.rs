@@ -5,6 +5,8 @@
 //! nothing. [`sometimes!`](crate::sometimes) says it, and [`Sim`](crate::Sim) fails when a mark that was passed was
 //! true in none of the runs. The idea is that of Antithesis' sometimes assertions.
 
+use std::ptr;
+
 use crate::engine;
 
 /// A place in a program, and what is to be true there sometimes.
@@ -26,9 +28,43 @@ impl Mark {
     }
 }
 
+/// The marks that were passed, in one run or in many, each with whether its condition was ever true.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks(Vec<(&'static Mark, bool)>);
+
+impl Marks {
+    /// A mark was passed.
+    pub(crate) fn pass(&mut self, mark: &'static Mark, hit: bool) {
+        match self.0.iter_mut().find(|(its, _)| ptr::eq(*its, mark)) {
+            Some((_, was_hit)) => *was_hit |= hit,
+            None => self.0.push((mark, hit)),
+        }
+    }
+
+    /// Adds those of another run.
+    pub(crate) fn add(&mut self, other: &Marks) {
+        other.0.iter().for_each(|&(mark, hit)| self.pass(mark, hit));
+    }
+
+    /// Those that were never true, and those of `expected` that were never passed, in words; `None` if all were.
+    #[must_use]
+    pub fn missed(&self, expected: &[&'static str]) -> Option<Vec<String>> {
+        let never_true = self.0.iter().filter(|(_, hit)| !hit);
+        let never_true =
+            never_true.map(|(mark, _)| format!("`{}` ({}:{})", mark.name, mark.file, mark.line));
+        let is_known = |name: &&&str| self.0.iter().any(|(mark, _)| mark.name == **name);
+        let never_passed = expected.iter().filter(|name| !is_known(name));
+        let never_passed = never_passed.map(|name| format!("`{name}` (no run came to it)"));
+        let mut missed: Vec<String> = never_true.chain(never_passed).collect();
+        missed.sort();
+        missed.dedup();
+        (!missed.is_empty()).then_some(missed)
+    }
+}
+
 /// Passes a mark; returns the condition. Outside a run it does nothing else.
 pub fn pass(mark: &'static Mark, condition: bool) -> bool {
-    engine::with(|engine| engine.map(|engine| engine.mark(mark, condition)));
+    engine::with(|engine| engine.map(|engine| engine.marks().pass(mark, condition)));
     condition
 }
 

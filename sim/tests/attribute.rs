@@ -141,6 +141,13 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&both).into_owned()
 }
 
+/// What a fixture that fails prints.
+fn report(fixture: &str, variables: &[(&str, &str)]) -> String {
+    let output = run(&["--exact", fixture], variables);
+    assert!(!output.status.success());
+    text(&output)
+}
+
 /// The command in a report that sets `variable`: its value, and the arguments of the test program.
 fn command(report: &str, variable: &str) -> (String, Vec<String>) {
     let start = format!("{variable}=");
@@ -179,9 +186,7 @@ fn saved(report: &str) -> Left {
 
 #[test]
 fn a_failing_test_says_how_to_see_it_again_and_that_is_so() {
-    let output = run(&["--exact", "fixtures::loses_a_message"], &[]);
-    assert!(!output.status.success());
-    let report = text(&output);
+    let report = report("fixtures::loses_a_message", &[]);
     let file = saved(&report);
     assert!(file.0.is_file(), "{report}");
     let sentence = "a message is lost";
@@ -198,9 +203,7 @@ fn a_failing_test_says_how_to_see_it_again_and_that_is_so() {
 
 #[test]
 fn a_mark_that_is_never_true_fails_the_test() {
-    let output = run(&["--exact", "fixtures::never_full"], &[]);
-    assert!(!output.status.success());
-    let report = text(&output);
+    let report = report("fixtures::never_full", &[]);
     assert!(
         report.contains("never true in 100 runs: `the queue is full` (sim/tests/attribute.rs:"),
         "{report}"
@@ -209,9 +212,7 @@ fn a_mark_that_is_never_true_fails_the_test() {
 
 #[test]
 fn a_variable_that_is_not_known_is_refused() {
-    let output = run(&["--exact", "fixtures::never_full"], &[("NETPOLL_SIM_JOB", "1")]);
-    assert!(!output.status.success());
-    let report = text(&output);
+    let report = report("fixtures::never_full", &[("NETPOLL_SIM_JOB", "1")]);
     assert!(
         report.contains("NETPOLL_SIM_JOB is not known; did you mean NETPOLL_SIM_JOBS?"),
         "{report}"

@@ -37,7 +37,7 @@ mod stacks;
 mod tests;
 mod threads;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ use crate::choice::{ChoiceKind, Choices, Chosen};
 use crate::deviation::Asker;
 use crate::faults::{FaultCounts, FaultKind, Faults};
 use crate::journal::Journal;
-use crate::marks::Mark;
+use crate::marks::Marks;
 use crate::oracle::{Idle, Look, Moved, Oracles};
 use crate::tally::Tally;
 pub use points::Wake;
@@ -130,7 +130,7 @@ pub(crate) struct EngineReport {
     /// Threads that had not ended when the run was over, the main thread aside.
     pub(crate) abandoned: usize,
     pub(crate) panicked: Option<Panicked>,
-    pub(crate) marks: Vec<(&'static Mark, bool)>,
+    pub(crate) marks: Marks,
     pub(crate) oracles: Option<Box<Oracles>>,
 }
 
@@ -180,8 +180,7 @@ pub(crate) struct Engine {
     world_acts: Cell<bool>,
     /// Who panicked first.
     panicked: RefCell<Option<Panicked>>,
-    /// The marks that the program has passed, and whether their condition was ever true.
-    marks: RefCell<Vec<(&'static Mark, bool)>>,
+    marks: RefCell<Marks>,
     /// Set when the run is over.
     outcome: RefCell<Option<Outcome>>,
 }
@@ -239,7 +238,7 @@ impl Engine {
             world: config.world,
             world_acts: Cell::new(false),
             panicked: RefCell::new(None),
-            marks: RefCell::new(Vec::new()),
+            marks: RefCell::default(),
             outcome: RefCell::new(None),
         };
         let body = move || {
@@ -433,13 +432,9 @@ impl Engine {
         number
     }
 
-    /// The program has passed a mark.
-    pub(crate) fn mark(&self, mark: &'static Mark, hit: bool) {
-        let mut marks = self.marks.borrow_mut();
-        match marks.iter_mut().find(|(its, _)| ptr::eq(*its, mark)) {
-            Some((_, was_hit)) => *was_hit |= hit,
-            None => marks.push((mark, hit)),
-        }
+    /// The marks that the program has passed.
+    pub(crate) fn marks(&self) -> RefMut<'_, Marks> {
+        self.marks.borrow_mut()
     }
 
     /// Whether threads beside the running one have not ended.

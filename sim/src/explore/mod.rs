@@ -216,11 +216,6 @@ pub trait Watch: Sync {
     fn ends(&self, seed: u64, execution: &Execution) {
         let _ = (seed, execution);
     }
-
-    /// So many have ended. One thread at a time says so.
-    fn has_come_to(&self, progress: &Progress) {
-        let _ = progress;
-    }
 }
 
 impl Watch for () {}
@@ -277,7 +272,6 @@ impl Search<'_> {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let State { progress, failed } = &mut *state;
             progress.add(&RunNumbers::from(&execution), &self.plan.options(seed).faults);
-            self.watch.has_come_to(progress);
             if execution.violation.is_some() {
                 self.failed.fetch_min(seed, Ordering::Relaxed);
                 if failed.as_ref().is_none_or(|&(smallest, _)| seed < smallest) {

@@ -237,7 +237,7 @@ mod tests {
             open_fds: Vec::new(),
             threads_abandoned: 0,
             panicked: None,
-            marks: Vec::new(),
+            marks: crate::Marks::default(),
         };
         let check = |report: &Report, expected: &str| {
             assert_eq!(Violation::of(report, None).expect("it has no end").sentence, expected);

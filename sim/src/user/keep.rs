@@ -13,7 +13,7 @@ use super::place::Place;
 use super::settings::Settings;
 use super::watchdog::Watchdog;
 use super::{Passed, Reason};
-use crate::explore::{Execution, Finding, Options, Plan, Progress, RunNumbers, execute};
+use crate::explore::{Execution, Finding, Plan, Progress, RunNumbers, execute};
 use crate::failure::{Failure, Program};
 use crate::scenarios::Scenario;
 use crate::{Keep, Source};
@@ -81,7 +81,6 @@ pub(super) fn replay(
     settings: &Settings,
     path: &Path,
 ) -> Result<Passed, Reason> {
-    // Tests run in the folder of their package; who sets a variable is perhaps elsewhere.
     let failure = load(path)?;
     if !is_of(&failure, place) {
         let why = format!("it is of {}, and this is {}", failure.program, place.name);
@@ -113,16 +112,14 @@ fn again(
             "the program has changed since {path} was saved: its choices fit up to number {at} and are 0 from there on"
         ));
     }
-    match Finding::of(scenario, &failure.options, failure.seed, execution.clone()) {
-        None => {
-            notes.iter().for_each(|note| eprintln!("netpoll-sim: {note}"));
-            Ok(execution)
-        }
-        Some(finding) => {
-            let finding = Finding { saved: Some(path.to_path_buf()), ..finding };
-            Err(Reason::Run { finding: Box::new(finding), notes })
-        }
+    if execution.violation.is_none() {
+        notes.iter().for_each(|note| eprintln!("netpoll-sim: {note}"));
+        return Ok(execution);
     }
+    let finding = Finding::of(scenario, &failure.options, failure.seed, execution);
+    let finding = finding.expect("the run has violated something");
+    let finding = Finding { saved: Some(path.to_path_buf()), ..finding };
+    Err(Reason::Run { finding: Box::new(finding), notes })
 }
 
 /// Writes the trace of a run, if it is wanted; returns what is to be said of it.
@@ -169,8 +166,7 @@ pub(super) fn trace_of_seed(plan: &Plan, settings: &Settings) {
     let is_one = plan.seeds.end - plan.seeds.start == 1;
     if settings.trace.is_some() && is_one {
         let seed = plan.seeds.start;
-        let options: Options = plan.options(seed);
-        let execution = execute(plan.scenario, &options, plan.source(seed), Keep::All);
+        let execution = execute(plan.scenario, &plan.options(seed), plan.source(seed), Keep::All);
         let notes = traced(&execution, plan.scenario, settings);
         notes.iter().for_each(|note| eprintln!("netpoll-sim: {note}"));
     }

@@ -5,6 +5,7 @@
 //! into its own frame and writes.
 
 use std::cell::Cell;
+use std::io::Write as _;
 use std::mem;
 use std::ptr;
 use std::sync::Once;
@@ -67,17 +68,13 @@ extern "C" fn on_abort(_signal: libc::c_int) {
     }
 }
 
-/// A number in decimal, without allocating.
-fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &str {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return str::from_utf8(&digits[at..]).unwrap_or_default();
-        }
-    }
+/// A number in decimal. Formatting an integer neither allocates nor locks.
+fn decimal(number: u64, digits: &mut [u8; 20]) -> &str {
+    let mut room = &mut digits[..];
+    // 20 digits have room for any.
+    let _fits = write!(room, "{number}");
+    let len = 20 - room.len();
+    str::from_utf8(&digits[..len]).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -20,8 +20,7 @@ use crate::explore::{
     Execution, Finding, Options, Plan, Property, Violation, Watch, execute_telling, execute_up_to,
 };
 use crate::failure::Failure;
-use crate::marks::Mark;
-use crate::{Journal, Note, Source};
+use crate::{Journal, Marks, Note, Source};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -60,37 +59,6 @@ struct Running {
     source: Source,
     /// The failure file that it comes from, if it is a replay.
     file: Option<PathBuf>,
-}
-
-/// The marks that were passed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Marks {
-    seen: Vec<(&'static Mark, bool)>,
-}
-
-impl Marks {
-    fn add(&mut self, marks: &[(&'static Mark, bool)]) {
-        for &(mark, hit) in marks {
-            match self.seen.iter_mut().find(|(its, _)| *its == mark) {
-                Some((_, was_hit)) => *was_hit |= hit,
-                None => self.seen.push((mark, hit)),
-            }
-        }
-    }
-
-    /// Those that were never true; `None` if all were.
-    pub(super) fn missed(&self, expected: &[&'static str]) -> Option<Vec<String>> {
-        let never_true = self.seen.iter().filter(|(_, hit)| !hit);
-        let never_true =
-            never_true.map(|(mark, _)| format!("`{}` ({}:{})", mark.name, mark.file, mark.line));
-        let is_known = |name: &&&str| self.seen.iter().any(|(mark, _)| mark.name == **name);
-        let never_passed = expected.iter().filter(|name| !is_known(name));
-        let never_passed = never_passed.map(|name| format!("`{name}` (no run came to it)"));
-        let mut missed: Vec<String> = never_true.chain(never_passed).collect();
-        missed.sort();
-        missed.dedup();
-        (!missed.is_empty()).then_some(missed)
-    }
 }
 
 impl<'a> Watchdog<'a> {
@@ -214,14 +182,8 @@ impl<'a> Watchdog<'a> {
         // Whole, since there is no number to be put in.
         let words = format!("{name}\n{}\n", test.replay_command(name, path));
         last_words::begin(None, Box::leak(words.into_boxed_str()));
-        self.begin(Running {
-            thread: thread::current().id(),
-            since: Instant::now(),
-            seed: failure.seed,
-            options: failure.options.clone(),
-            source: Source::Replay(failure.choices.clone()),
-            file: Some(path.to_path_buf()),
-        });
+        let source = Source::Replay(failure.choices.clone());
+        self.begin(failure.seed, failure.options.clone(), source, Some(path.to_path_buf()));
     }
 
     /// It has ended.
@@ -233,22 +195,16 @@ impl<'a> Watchdog<'a> {
         state.marks.add(&execution.report.marks);
     }
 
-    fn begin(&self, run: Running) {
-        self.state().running.push(run);
+    fn begin(&self, seed: Option<u64>, options: Options, source: Source, file: Option<PathBuf>) {
+        let (thread, since) = (thread::current().id(), Instant::now());
+        self.state().running.push(Running { thread, since, seed, options, source, file });
     }
 }
 
 impl Watch for Watchdog<'_> {
     fn begins(&self, seed: u64) {
         last_words::begin(Some(seed), self.last_words);
-        self.begin(Running {
-            thread: thread::current().id(),
-            since: Instant::now(),
-            seed: Some(seed),
-            options: self.plan.options(seed),
-            source: self.plan.source(seed),
-            file: None,
-        });
+        self.begin(Some(seed), self.plan.options(seed), self.plan.source(seed), None);
     }
 
     fn ends(&self, _seed: u64, execution: &Execution) {

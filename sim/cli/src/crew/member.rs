@@ -116,10 +116,13 @@ impl Member {
 
     /// The bytes of memory that it uses; 0 where nobody says.
     pub(super) fn memory(&self) -> u64 {
-        // proc_pid_statm(5): the second number is the resident set, in pages.
-        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id()));
-        let pages = statm.ok().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
-        pages.unwrap_or(0) * 4096
+        // proc_pid_status(5): `VmRSS:    1234 kB`, whatever the size of a page.
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let resident = status.ok().and_then(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+            line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        });
+        resident.unwrap_or(0) * 1024
     }
 
     /// For how long nothing has been heard of it.

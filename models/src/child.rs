@@ -118,7 +118,8 @@ fn violated(what: String) -> Verdict {
     Verdict::Violated(Violated { what, execution: 0, choices, notes })
 }
 
-fn carry_out(job: &Job) -> Verdict {
+/// Does a job in this process.
+pub(crate) fn carry_out(job: &Job) -> Verdict {
     let Some(model) = protocols::find(&job.model) else {
         return violated(format!("no model is called `{}`", job.model));
     };
@@ -340,19 +341,25 @@ fn epitaph(said: &str, status: ExitStatus) -> String {
     }
 }
 
+/// The parent of this crate's own tests, whose children are a test as well.
+#[cfg(test)]
+pub(crate) fn of_tests(patience: Duration) -> Parent {
+    let arguments = ["--exact", "child::tests::child", "--nocapture"].map(str::to_string);
+    Parent { arguments: arguments.to_vec(), patience }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What the children of this module's tests are.
+    /// What the children of [`of_tests`] are.
     #[test]
     fn child() {
         serve().unwrap();
     }
 
     fn parent() -> Parent {
-        let arguments = ["--exact", "child::tests::child", "--nocapture"].map(str::to_string);
-        Parent { arguments: arguments.to_vec(), patience: Duration::from_secs(120) }
+        of_tests(Duration::from_secs(120))
     }
 
     fn run(job: &Job) -> Verdict {

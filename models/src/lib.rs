@@ -14,6 +14,10 @@
 //! | [`orderings`] | every atomic access of the runtime, listed |
 //! | [`museum`] | wrong versions of the runtime, and the models that kill them |
 //! | [`coverage`] | which transitions of the runtime's state words were exercised |
+//!
+//! Under `cargo test` each model and checker is a test, which runs it in a process of its own. To step through
+//! one in a debugger, or for a backtrace, run it in the test's process:
+//! `NETPOLL_MODELS_HERE=1 cargo test -p netpoll-models park_against_close::loom`.
 
 pub mod check;
 pub mod child;

@@ -60,6 +60,8 @@ pub enum ChoiceKind {
     HealAfter,
     /// A number that the program asked for: see [`rand`](mod@crate::rand).
     Random,
+    /// How much of what was not synced a disk loses with the power.
+    DiskLoss,
     /// Whether a fault strikes.
     Fault(FaultKind),
 }
@@ -82,6 +84,7 @@ impl ChoiceKind {
             ChoiceKind::WriteLen => "write-len",
             ChoiceKind::HealAfter => "heal-after",
             ChoiceKind::Random => "random",
+            ChoiceKind::DiskLoss => "disk-loss",
             ChoiceKind::Fault(fault) => fault.name(),
         }
     }
@@ -108,12 +111,12 @@ impl ChoiceKind {
     ];
 
     /// How many kinds there are.
-    pub const COUNT: usize = ChoiceKind::FREEDOMS.len() + 2 + FaultKind::ALL.len();
+    pub const COUNT: usize = ChoiceKind::FREEDOMS.len() + 3 + FaultKind::ALL.len();
 
     /// Every kind, in a fixed order.
     pub fn all() -> impl Iterator<Item = ChoiceKind> {
         let faults = FaultKind::ALL.into_iter().map(ChoiceKind::Fault);
-        let others = [ChoiceKind::HealAfter, ChoiceKind::Random];
+        let others = [ChoiceKind::HealAfter, ChoiceKind::Random, ChoiceKind::DiskLoss];
         ChoiceKind::FREEDOMS.into_iter().chain(others).chain(faults)
     }
 
@@ -133,7 +136,8 @@ impl ChoiceKind {
             ChoiceKind::WriteLen => 10,
             ChoiceKind::HealAfter => ChoiceKind::FREEDOMS.len(),
             ChoiceKind::Random => ChoiceKind::FREEDOMS.len() + 1,
-            ChoiceKind::Fault(fault) => ChoiceKind::FREEDOMS.len() + 2 + fault as usize,
+            ChoiceKind::DiskLoss => ChoiceKind::FREEDOMS.len() + 2,
+            ChoiceKind::Fault(fault) => ChoiceKind::FREEDOMS.len() + 3 + fault as usize,
         }
     }
 }
@@ -443,7 +447,9 @@ impl Random {
     fn choose(&mut self, kind: ChoiceKind, n: u32) -> u32 {
         match kind {
             ChoiceKind::Random => below(&mut self.program, n),
-            ChoiceKind::SpuriousItem | ChoiceKind::WriteLen => below(&mut self.data, n),
+            ChoiceKind::SpuriousItem | ChoiceKind::WriteLen | ChoiceKind::DiskLoss => {
+                below(&mut self.data, n)
+            }
             // Most runs have the longest safety phase, since that is where races are, and none has none.
             ChoiceKind::HealAfter if below(&mut self.data, 4) != 0 => n - 1,
             ChoiceKind::HealAfter => 1 + below(&mut self.data, n - 1),

@@ -28,6 +28,7 @@
 //! | [`platform`] | `Virtual`: the primitives of the seam on the engine |
 //! | [`kernel`] | the simulated kernel |
 //! | [`conform`](mod@conform) | that kernel against the one of this machine |
+//! | [`hosts`] | several hosts in one run, and the network between them |
 //! | [`mod@marks`], [`mod@rand`] | what a program may say and ask |
 //! | `user` | [`Sim`]: many seeds of a closure, for tests |
 //! | [`names`] | the name that somebody may have meant |
@@ -47,6 +48,7 @@ pub mod engine;
 pub mod explore;
 pub mod failure;
 pub mod faults;
+pub mod hosts;
 mod journal;
 pub mod kernel;
 pub mod marks;
@@ -71,8 +73,9 @@ pub use deviation::Deviation;
 pub use engine::{Granularity, Healing, Outcome, Panicked};
 pub use faults::{FaultCounts, FaultKind, Faults, Profile};
 pub use journal::{Journal, Note};
-pub use kernel::{NetConfig, OpenFd, SimKernel};
+pub use kernel::{HostId, NetConfig, OpenFd, SimKernel};
 pub use marks::{Mark, Marks};
+use netpoll::runtime::Inspector;
 /// # Examples
 ///
 /// ```
@@ -192,8 +195,12 @@ pub struct Report {
     pub threads_abandoned: usize,
     /// The first panic, whether or not somebody caught it.
     pub panicked: Option<Panicked>,
+    /// The index of the record of that, among all that there were.
+    pub panic_at: Option<usize>,
     /// The marks that the program passed.
     pub marks: Marks,
+    /// The names of the hosts, by number: the one of the body is the first.
+    pub hosts: Vec<String>,
 }
 
 impl Report {
@@ -239,6 +246,16 @@ pub struct Watched {
     pub oracles: Box<Oracles>,
     /// How many files were left although no number was, when all that was on the wire had arrived.
     pub files_left: usize,
+    /// The hosts that were running beside the body's own.
+    pub(crate) hosts: Vec<HostLeft>,
+}
+
+/// A host that was running when the run was over.
+#[derive(Debug)]
+pub(crate) struct HostLeft {
+    pub(crate) id: HostId,
+    pub(crate) inspector: Inspector,
+    pub(crate) open_fds: Vec<OpenFd>,
 }
 
 fn make<F>(config: SimConfig, body: F) -> Watched
@@ -272,14 +289,22 @@ where
     };
     let for_body = kernel.clone();
     let mut report = Engine::run(engine, Box::new(move || body(for_body)));
+    let look = |(id, inspector)| {
+        let open_fds = kernel.of(id).open_fds();
+        HostLeft { id, inspector, open_fds }
+    };
     if let Some(what) = kernel.retire() {
         // Whatever else it came to, this may be the reason.
         report.outcome = Outcome::Intrusion { what };
     }
     let open_fds = kernel.open_fds();
+    let hosts = report.directory.inspectors().into_iter().map(look).collect();
     let files_left = if open_fds.is_empty() { kernel.files_left() } else { 0 };
     kernel.clear();
     let oracles = report.oracles.unwrap_or_default();
+    let (mut violations, mut checks) = (oracles.violations().to_vec(), oracles.checks());
+    violations.extend(report.violations);
+    checks.iter_mut().zip(report.checks).for_each(|(sum, more)| *sum += more);
     let report = Report {
         outcome: report.outcome,
         choices: report.chosen.choices,
@@ -291,12 +316,14 @@ where
         faults_struck: report.faults_struck,
         tally: report.tally,
         healed: report.healed,
-        violations: oracles.violations().to_vec(),
-        checks: oracles.checks(),
+        violations,
+        checks,
         open_fds,
         threads_abandoned: report.abandoned,
         panicked: report.panicked,
+        panic_at: report.panic_at,
+        hosts: report.directory.names(),
         marks: report.marks,
     };
-    Watched { report, oracles, files_left }
+    Watched { report, oracles, files_left, hosts }
 }

@@ -1,7 +1,7 @@
 //! The name that somebody may have meant.
 
 /// The closest of `known` to `name`, if any is close enough to be a slip.
-pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = known.map(|known| (distance(name, known), known)).min()?;
     (near.0 <= 1 + name.chars().count() / 4).then_some(near.1)
 }

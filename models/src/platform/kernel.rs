@@ -23,7 +23,7 @@ use netpoll::platform::{Lock, Park, RawFd};
 use netpoll::trace::Event;
 use netpoll_sim::choice::ChoiceKind;
 use netpoll_sim::engine::{NEVER, Wake};
-use netpoll_sim::kernel::{Env, Host, Machine};
+use netpoll_sim::kernel::{Env, Host, HostId, Machine};
 use netpoll_sim::{FaultKind, NetConfig};
 use netpoll_traces::{BlockedOn, WorldEvent};
 
@@ -117,7 +117,7 @@ impl<C: Checker> Env for Outside<C> {
         C::strikes(fault)
     }
 
-    fn record(&self, _event: WorldEvent) {}
+    fn record(&self, _host: HostId, _event: WorldEvent) {}
 
     fn wake(&self, waiter: u16) {
         self.woken.borrow_mut().push(waiter);

@@ -11,7 +11,7 @@ use netpoll_traces::{BlockedOn, WorldEvent};
 use crate::choice::ChoiceKind;
 use crate::engine::{START_NS, Wake};
 use crate::faults::FaultKind;
-use crate::kernel::{Env, Host, Machine, NetConfig};
+use crate::kernel::{Env, Host, HostId, Machine, NetConfig};
 
 /// What is in flight arrives within this time, retries of a lost packet do not.
 const FLIGHT_NS_MAX: u64 = 500_000_000;
@@ -47,7 +47,7 @@ impl Env for Outside {
         }
         strikes
     }
-    fn record(&self, _event: WorldEvent) {}
+    fn record(&self, _host: HostId, _event: WorldEvent) {}
     fn wake(&self, _waiter: u16) {}
 }
 

@@ -29,6 +29,7 @@
 //!
 //! Tested in `engine/tests.rs`.
 
+pub(crate) mod hosts;
 mod outcome;
 mod panics;
 mod points;
@@ -49,11 +50,15 @@ pub use outcome::{Blocked, Outcome, Panicked};
 
 use crate::choice::{ChoiceKind, Choices, Chosen};
 use crate::deviation::Asker;
+use crate::explore::Violation;
 use crate::faults::{FaultCounts, FaultKind, Faults};
+use crate::hosts::Directory;
 use crate::journal::Journal;
+use crate::kernel::{HostId, SimKernel};
 use crate::marks::Marks;
-use crate::oracle::{Idle, Look, Moved, Oracles};
+use crate::oracle::{Checks, Idle, Moved, Oracles};
 use crate::tally::Tally;
+use hosts::{HostRecord, Outlook, Scope, scoped};
 pub use points::Wake;
 use threads::Threads;
 
@@ -98,8 +103,13 @@ impl Healing {
 pub(crate) trait World: Send + Sync {
     /// Carries out everything that is due at `now_ns`. Returns when it wants to be called next.
     fn tick(&self, now_ns: u64) -> u64;
-    /// The file behind a descriptor number.
-    fn file_of(&self, fd: RawFd) -> Option<u32>;
+    /// The file behind a descriptor number of a host.
+    fn file_of(&self, host: HostId, fd: RawFd) -> Option<u32>;
+    /// The kernel, as the process of a host has it.
+    fn kernel_of(&self, host: HostId) -> Option<SimKernel> {
+        let _ = host;
+        None
+    }
 }
 
 /// What a run is to be.
@@ -130,8 +140,15 @@ pub(crate) struct EngineReport {
     /// Threads that had not ended when the run was over, the main thread aside.
     pub(crate) abandoned: usize,
     pub(crate) panicked: Option<Panicked>,
+    pub(crate) panic_at: Option<usize>,
     pub(crate) marks: Marks,
+    /// Those of the body's own host.
     pub(crate) oracles: Option<Box<Oracles>>,
+    /// What the oracles of another host saw that must not be.
+    pub(crate) violations: Vec<Violation>,
+    /// How often they had something to check.
+    pub(crate) checks: Checks,
+    pub(crate) directory: Directory,
 }
 
 thread_local! {
@@ -172,7 +189,14 @@ pub(crate) struct Engine {
     threads: Threads,
     choices: RefCell<Choices>,
     recorder: RefCell<Recorder>,
-    oracles: RefCell<Option<Box<Oracles>>>,
+    /// By [`HostId`].
+    hosts: RefCell<Vec<HostRecord>>,
+    /// The index of the record of the first panic.
+    panic_at: Cell<Option<usize>>,
+    /// What those of another host than the body's saw.
+    violations: RefCell<Vec<Violation>>,
+    /// Who is who among the hosts, for the program.
+    directory: RefCell<Directory>,
     /// The next number for a lock or parker.
     next_object: Cell<u32>,
     world: Option<Arc<dyn World>>,
@@ -233,7 +257,13 @@ impl Engine {
             threads: Threads::default(),
             choices: RefCell::new(config.choices),
             recorder: RefCell::new(config.recorder),
-            oracles: RefCell::new(config.oracles),
+            hosts: RefCell::new(vec![HostRecord {
+                oracles: config.oracles,
+                ..HostRecord::default()
+            }]),
+            panic_at: Cell::new(None),
+            violations: RefCell::default(),
+            directory: RefCell::default(),
             next_object: Cell::new(1),
             world: config.world,
             world_acts: Cell::new(false),
@@ -246,7 +276,7 @@ impl Engine {
                 inside("a panic", |engine| engine.panicked(payload));
             }
         };
-        engine.add_thread("main", Box::new(body));
+        engine.add_thread(HostId::TEST, "main", Box::new(body));
         engine.choose_phases();
         ENGINE.set(&engine);
         let cleared = ClearOnDrop;
@@ -258,6 +288,12 @@ impl Engine {
     fn into_report(self) -> EngineReport {
         let choices = self.choices.into_inner();
         let tally = choices.tally();
+        let mut hosts = self.hosts.into_inner().into_iter();
+        let oracles = hosts.next().and_then(|host| host.oracles);
+        let mut checks = Checks::default();
+        for others in hosts.filter_map(|host| host.oracles) {
+            checks.iter_mut().zip(others.checks()).for_each(|(sum, more)| *sum += more);
+        }
         EngineReport {
             outcome: self.outcome.into_inner().expect("the run is over"),
             chosen: choices.finish(),
@@ -266,11 +302,15 @@ impl Engine {
             end_ns: self.now_ns.get(),
             faults_struck: self.faults_struck.into_inner(),
             panicked: self.panicked.into_inner(),
+            panic_at: self.panic_at.get(),
             marks: self.marks.into_inner(),
             tally,
             healed: self.quiet_since.get(),
             abandoned: self.threads.abandon(),
-            oracles: self.oracles.into_inner(),
+            oracles,
+            violations: self.violations.into_inner(),
+            checks,
+            directory: self.directory.into_inner(),
         }
     }
 
@@ -289,7 +329,8 @@ impl Engine {
     /// Takes down an event of the running thread.
     #[inline]
     pub(crate) fn record(&self, event: Entry) {
-        self.take_down(self.threads.current(), event);
+        let thread = self.threads.current();
+        self.take_down(self.threads.host_of(thread), thread, event);
     }
 
     /// Takes down that the running thread panics, unless it does so in the recorder or in an oracle.
@@ -302,59 +343,82 @@ impl Engine {
             let g = recorder.running(self.threads.current());
             *first = Some(Panicked { g, message, location });
         }
-        if self.recorder.try_borrow_mut().is_ok() && self.oracles.try_borrow_mut().is_ok() {
+        if self.recorder.try_borrow_mut().is_ok() && self.hosts.try_borrow_mut().is_ok() {
             self.record(WorldEvent::Panic.into());
         }
     }
 
-    /// Takes down an event of the kernel itself.
+    /// Takes down an event of the kernel of a host.
     #[inline]
-    pub(crate) fn record_kernel(&self, event: WorldEvent) {
-        self.take_down(ThreadId::KERNEL, event.into());
+    pub(crate) fn record_kernel(&self, host: HostId, event: WorldEvent) {
+        self.take_down(host, ThreadId::KERNEL, event.into());
     }
 
-    /// Takes down an event and shows it to the oracles. One that must not be is the last of the run.
+    /// Takes down an event and shows it to the oracles of its host. One that must not be is the last of the run.
     #[inline]
-    fn take_down(&self, thread: ThreadId, event: Entry) {
+    fn take_down(&self, host: HostId, thread: ThreadId, event: Entry) {
         if self.step_limit.get() == 0 {
             return;
         }
-        let record = self.recorder.borrow_mut().record(self.now_ns.get(), thread, event);
-        let mut oracles = self.oracles.borrow_mut();
-        if let Some(oracles) = &mut *oracles
-            && !oracles.observe(&record, self)
-        {
-            self.violated();
+        let (mut record, seen) = {
+            let mut recorder = self.recorder.borrow_mut();
+            let record = recorder.record(self.now_ns.get(), thread, scoped(event, host));
+            (record, recorder.seen())
+        };
+        if self.panic_at.get().is_none() && event == WorldEvent::Panic.into() {
+            self.panic_at.set(Some(seen - 1));
+        }
+        let mut hosts = self.hosts.borrow_mut();
+        if let Some(oracles) = hosts[host.index()].oracles.as_mut() {
+            oracles.skip_to(seen - 1);
+            record.event = event;
+            record.g = record.g.map(|g| Scope(host).local_g(g));
+            if !oracles.observe(&record, &Outlook { engine: self, host }) {
+                self.violated(host, oracles);
+            }
         }
     }
 
-    /// Shows the oracles which bytes enter or leave a stream.
+    /// Shows the oracles which bytes enter or leave a stream that is read on a host.
     #[inline]
-    pub(crate) fn moved(&self, moved: &Moved<'_>) {
+    pub(crate) fn moved(&self, host: HostId, moved: &Moved<'_>) {
         if self.step_limit.get() == 0 {
             return;
         }
-        if let Some(oracles) = &mut *self.oracles.borrow_mut()
+        if let Some(oracles) = &mut self.hosts.borrow_mut()[host.index()].oracles
             && !oracles.moved(moved)
         {
-            self.violated();
+            self.violated(host, oracles);
         }
     }
 
     /// Tells the oracles that nobody can go on before `next_ns`.
     fn idle(&self, next_ns: u64) {
         let idle = Idle { now_ns: self.now_ns.get(), next_ns };
-        if let Some(oracles) = &mut *self.oracles.borrow_mut()
-            && !oracles.idle(&idle, self)
-        {
-            self.violated();
+        for (index, host) in self.hosts.borrow_mut().iter_mut().enumerate() {
+            let host_id = HostId::new(index);
+            if let Some(oracles) = &mut host.oracles
+                && !oracles.idle(&idle, &Outlook { engine: self, host: host_id })
+            {
+                self.violated(host_id, oracles);
+            }
         }
     }
 
     /// An oracle has seen what must not be. The caller may be in the middle of a system call, with the
     /// kernel locked, so it goes on to the next point; no record follows.
     #[cold]
-    fn violated(&self) {
+    fn violated(&self, host: HostId, oracles: &Oracles) {
+        if host != HostId::TEST {
+            let scope = Scope(host);
+            let prefix = &self.directory.borrow().name(host).to_string();
+            let seen = oracles.violations().iter().map(|it| Violation {
+                subject: it.subject.map(|(g, fd)| (scope.g(g), scope.fd(fd))),
+                sentence: format!("{} (on {prefix})", it.sentence),
+                ..it.clone()
+            });
+            self.violations.borrow_mut().extend(seen);
+        }
         self.finish(Outcome::Violated);
         self.step_limit.set(0);
         self.event_step.set(0);
@@ -437,9 +501,19 @@ impl Engine {
         self.marks.borrow_mut()
     }
 
-    /// Whether threads beside the running one have not ended.
+    /// Whether threads of its host beside the running one have not ended.
     pub(crate) fn has_other_threads(&self) -> bool {
-        self.threads.unended() > 1
+        self.threads.unended(self.host()) > 1
+    }
+
+    /// Who is who among the hosts.
+    pub(crate) fn directory(&self) -> RefMut<'_, Directory> {
+        self.directory.borrow_mut()
+    }
+
+    /// The kernel, as the process of a host has it.
+    pub(crate) fn kernel_of(&self, host: HostId) -> Option<SimKernel> {
+        self.world.as_ref()?.kernel_of(host)
     }
 
     /// Ends the run. The first reason counts.
@@ -462,16 +536,6 @@ impl Engine {
             },
         };
         self.threads.blocked().into_iter().map(describe).collect()
-    }
-}
-
-impl Look for Engine {
-    fn is_blocked(&self, thread: ThreadId) -> bool {
-        self.threads.is_blocked(thread)
-    }
-
-    fn file_of(&self, fd: RawFd) -> Option<u32> {
-        self.world.as_ref()?.file_of(fd)
     }
 }
 

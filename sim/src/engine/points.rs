@@ -3,11 +3,13 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
-use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
+use netpoll_traces::{BlockedOn, Record, ThreadId, WorldEvent};
 
+use super::hosts::Outlook;
 use super::{CALL_NS, Engine, GLANCE_NS, Granularity, Healing, NEVER, Outcome, panics};
 use crate::choice::ChoiceKind;
 use crate::journal::Note;
+use crate::kernel::HostId;
 use crate::strategy::PointKind;
 
 /// A thread that has run this many points in a row while others could is asked to yield, so that a
@@ -32,13 +34,25 @@ pub enum Wake {
 
 impl Engine {
     /// Introduces a thread.
-    pub(super) fn add_thread(&self, name: &str, body: Box<dyn FnOnce()>) -> ThreadId {
-        self.recorder.borrow_mut().add_thread(name);
-        if let Some(oracles) = &mut *self.oracles.borrow_mut() {
-            oracles.add_thread(name);
+    pub(super) fn add_thread(&self, host: HostId, name: &str, body: Box<dyn FnOnce()>) -> ThreadId {
+        let mut hosts = self.hosts.borrow_mut();
+        let prefix = &hosts[host.index()].prefix;
+        match prefix.as_str() {
+            "" => self.recorder.borrow_mut().add_thread(name),
+            prefix => {
+                let short = name.strip_prefix("netpoll-").unwrap_or(name);
+                self.recorder.borrow_mut().add_thread(&format!("{prefix}{short}"));
+            }
         }
+        for (index, record) in hosts.iter_mut().enumerate() {
+            if let Some(oracles) = &mut record.oracles {
+                // The others count it, and know that it is none of theirs.
+                oracles.add_thread(if index == host.index() { name } else { "" });
+            }
+        }
+        drop(hosts);
         self.choices.borrow_mut().thread_born();
-        self.threads.add(body)
+        self.threads.add(host, body)
     }
 
     /// The engine's side of a run: resumes whoever is to run, until the run is over.
@@ -58,7 +72,18 @@ impl Engine {
 
     /// Starts a thread.
     pub(crate) fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> ThreadId {
+        self.spawn_on(self.host(), name, body)
+    }
+
+    /// Starts a thread on a host.
+    pub(crate) fn spawn_on(
+        &self,
+        host: HostId,
+        name: &str,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> ThreadId {
         let thread = self.add_thread(
+            host,
             name,
             Box::new(move || {
                 if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(body)) {
@@ -268,12 +293,22 @@ impl Engine {
         let limit = steps.saturating_add(healing.quiet_steps);
         self.step_limit.set(limit.min(self.step_limit.get()));
         self.event_step.set(0);
-        self.record_kernel(WorldEvent::Healed);
+        let hosts = self.hosts.borrow().len();
+        for host in 1..hosts {
+            // Once in the trace; but each host's oracles are to know.
+            if let Some(oracles) = &mut self.hosts.borrow_mut()[host].oracles {
+                let (t_ns, thread) = (self.now_ns.get(), ThreadId::KERNEL);
+                let record = Record { t_ns, thread, g: None, event: WorldEvent::Healed.into() };
+                let host = HostId::new(host);
+                let _fine = oracles.observe(&record, &Outlook { engine: self, host });
+            }
+        }
+        self.record_kernel(HostId::TEST, WorldEvent::Healed);
     }
 
     /// Decides who runs next, letting time pass until somebody can. If nobody ever can, the run is
     /// over.
-    fn pick(&self, kind: PointKind) {
+    pub(super) fn pick(&self, kind: PointKind) {
         while self.threads.is_stuck() {
             let next_ns = self.alarm_ns.get().min(self.deadline_ns.get());
             self.idle(next_ns);
@@ -321,7 +356,7 @@ impl Engine {
 
     /// Leaves `this` if it is not to run on, and returns when it is.
     #[inline]
-    fn switch_from(&self, this: u16) {
+    pub(super) fn switch_from(&self, this: u16) {
         if self.is_over() {
             self.stand_still();
         }
@@ -331,7 +366,7 @@ impl Engine {
     }
 
     /// Leaves the running thread for good: the run is over.
-    fn stand_still(&self) -> ! {
+    pub(super) fn stand_still(&self) -> ! {
         let this = self.threads.current().0;
         loop {
             self.threads.suspend(this);

@@ -6,6 +6,7 @@
 //! | `Runnable` | the thread itself, when its body returns | `Ended` |
 //! | `Blocked`  | any thread or the kernel, at [`wake`](Threads::wake) | `Runnable` |
 //! | `Blocked`  | the clock, at [`expire`](Threads::expire) | `Runnable`, timed out |
+//! | any | the end of its host, at [`kill`](Threads::kill) | `Ended` |
 //! | `Ended`    | nobody | |
 
 use std::cell::{Cell, RefCell};
@@ -16,6 +17,7 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use netpoll_traces::{BlockedOn, ThreadId};
 
 use super::{NEVER, stacks};
+use crate::kernel::HostId;
 
 /// A virtual thread as the engine resumes it.
 pub(super) type Fiber = Coroutine<(), (), (), DefaultStack>;
@@ -28,7 +30,10 @@ enum State {
 }
 
 struct Slot {
+    host: HostId,
     state: State,
+    /// Stands still: it is not among the runnable ones, though it may be runnable.
+    is_paused: bool,
     /// Whether the last block ended by its deadline.
     timed_out: bool,
     /// Absent while the thread runs and after it has ended.
@@ -48,7 +53,7 @@ pub(super) struct Threads {
 
 impl Threads {
     /// Adds a runnable thread.
-    pub(super) fn add(&self, body: Box<dyn FnOnce()>) -> ThreadId {
+    pub(super) fn add(&self, host: HostId, body: Box<dyn FnOnce()>) -> ThreadId {
         let mut slots = self.slots.borrow_mut();
         let id = u16::try_from(slots.len()).expect("at most 65,534 threads");
         assert!(id < ThreadId::KERNEL.0, "at most 65,534 threads");
@@ -59,7 +64,9 @@ impl Threads {
             body();
         });
         slots.push(Slot {
+            host,
             state: State::Runnable,
+            is_paused: false,
             timed_out: false,
             fiber: Some(fiber),
             yielder: ptr::null(),
@@ -156,7 +163,7 @@ impl Threads {
         let slot = &mut self.slots.borrow_mut()[usize::from(thread.0)];
         if matches!(slot.state, State::Blocked { .. }) {
             slot.state = State::Runnable;
-            self.make_runnable(thread.0);
+            self.make_runnable(thread.0, slot);
         }
     }
 
@@ -165,7 +172,7 @@ impl Threads {
         for (id, slot) in self.slots.borrow_mut().iter_mut().enumerate() {
             if matches!(slot.state, State::Blocked { on, .. } if on == what) {
                 slot.state = State::Runnable;
-                self.make_runnable(id as u16);
+                self.make_runnable(id as u16, slot);
             }
         }
     }
@@ -183,20 +190,67 @@ impl Threads {
             }
             slot.state = State::Runnable;
             slot.timed_out = true;
-            self.make_runnable(id as u16);
+            self.make_runnable(id as u16, slot);
         }
         earliest_ns
     }
 
-    fn make_runnable(&self, id: u16) {
+    fn make_runnable(&self, id: u16, slot: &Slot) {
+        if slot.is_paused {
+            return;
+        }
         let mut runnable = self.runnable.borrow_mut();
         let index = runnable.binary_search(&id).expect_err("E1: was blocked");
         runnable.insert(index, id);
     }
 
-    /// How many threads have not ended.
-    pub(super) fn unended(&self) -> usize {
-        self.slots.borrow().iter().filter(|slot| slot.state != State::Ended).count()
+    /// How many threads of a host have not ended.
+    pub(super) fn unended(&self, host: HostId) -> usize {
+        let slots = self.slots.borrow();
+        slots.iter().filter(|slot| slot.host == host && slot.state != State::Ended).count()
+    }
+
+    /// How many threads there have been.
+    pub(super) fn count(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// The host that a thread belongs to.
+    #[inline]
+    pub(super) fn host_of(&self, thread: ThreadId) -> HostId {
+        self.slots.borrow()[usize::from(thread.0)].host
+    }
+
+    /// Ends all threads of a host but one, as if each stood still for ever. Who waits for the end of one goes on.
+    pub(super) fn kill(&self, host: HostId, spared: Option<ThreadId>) {
+        let mut ended = Vec::new();
+        for (id, slot) in self.slots.borrow_mut().iter_mut().enumerate() {
+            let id = ThreadId(id as u16);
+            if slot.host == host && slot.state != State::Ended && spared != Some(id) {
+                slot.state = State::Ended;
+                ended.push(id);
+            }
+        }
+        self.runnable.borrow_mut().retain(|&id| !ended.contains(&ThreadId(id)));
+        for id in ended {
+            self.wake_all(BlockedOn::Join(id));
+        }
+    }
+
+    /// Leaves the threads of a host out when somebody is picked, or no more.
+    pub(super) fn set_paused(&self, host: HostId, is_paused: bool) {
+        for (id, slot) in self.slots.borrow_mut().iter_mut().enumerate() {
+            if slot.host != host || slot.is_paused == is_paused {
+                continue;
+            }
+            slot.is_paused = is_paused;
+            let id = id as u16;
+            match (slot.state, is_paused) {
+                (State::Runnable, true) => self.runnable.borrow_mut().retain(|&it| it != id),
+                (State::Runnable, false) => self.make_runnable(id, slot),
+                _ => {}
+            }
+        }
     }
 
     /// Whether a thread has ended.
@@ -229,7 +283,7 @@ impl Threads {
             let Some(mut fiber) = slot.fiber else {
                 continue;
             };
-            others += usize::from(id != 0);
+            others += usize::from(id != 0 && slot.host == HostId::TEST);
             // SAFETY: as if the thread stood still for ever (E4); nothing on its stack is read,
             // dropped or run again.
             unsafe { fiber.force_reset() };

@@ -7,12 +7,13 @@ use netpoll::platform::{Park as _, Platform};
 use netpoll::runtime::{GoroutineState, Inspector};
 
 use super::violation::{Property, Violation};
+use crate::engine::hosts::Scope;
 use crate::engine::{self, Engine};
 use crate::oracle::End;
 use crate::scenarios::Scenario;
 use crate::{
-    Faults, Granularity, Healing, Journal, Keep, Report, SimConfig, SimKernel, Source, Virtual,
-    Watched, watch,
+    Faults, Granularity, Healing, HostLeft, Journal, Keep, Outcome, Report, SimConfig, SimKernel,
+    Source, Virtual, Watched, watch,
 };
 
 /// The workers of a run when nobody says otherwise: as few as a race needs.
@@ -202,7 +203,18 @@ fn carry_out<P: Platform>(
             seen
         }
     };
-    let Watched { mut report, mut oracles, files_left } = watched;
+    let Watched { mut report, mut oracles, files_left, hosts } = watched;
+    let (mut goroutines, is_finished) = (goroutines, report.outcome == Outcome::Finished);
+    for host in hosts {
+        let HostLeft { id, inspector, open_fds } = host;
+        // Others than the body's host may be in the middle of something when it comes to its end.
+        if !is_finished {
+            goroutines.extend(inspector.goroutines().into_iter().map(|g| Scope(id).goroutine(g)));
+            report.open_fds.extend(open_fds.into_iter().map(|open| Scope(id).open_fd(open)));
+        }
+        // Like everything else of an abandoned run it is leaked, never dropped.
+        std::mem::forget(inspector);
+    }
     let end = End {
         outcome: &report.outcome,
         goroutines: &goroutines,
@@ -212,7 +224,13 @@ fn carry_out<P: Platform>(
         threads_abandoned: report.threads_abandoned,
         abandons: scenario.abandons,
     };
-    let (seen, panic) = (oracles.finish(&end), oracles.panic());
+    let before = oracles.checks();
+    // Who saw something while the run went on saw it first.
+    let seen = match report.violations.first() {
+        Some(first) => Some(first.clone()),
+        None => oracles.finish(&end),
+    };
+    let panic = report.panic_at;
     // A panic that nobody was to catch is the reason of all that came after it.
     let is_first = match seen.as_ref().and_then(|seen| seen.at) {
         Some(at) => panic.is_some_and(|panic| panic < at),
@@ -225,7 +243,12 @@ fn carry_out<P: Platform>(
         }
         _ => seen.or_else(|| Violation::of(&report, panic)),
     };
-    (report.violations, report.checks) = (oracles.violations().to_vec(), oracles.checks());
+    if report.violations.is_empty() {
+        report.violations = oracles.violations().to_vec();
+    }
+    // The last word counts as well.
+    let more = oracles.checks().into_iter().zip(before).map(|(after, before)| after - before);
+    report.checks.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     Execution { report, goroutines, violation }
 }
 

@@ -11,10 +11,11 @@ use super::execution::{Execution, Options, WORKERS_DEFAULT, execute};
 use super::needs::{needs, sentence};
 use super::violation::{Property, Violation, status_text};
 use super::{Plan, determinism};
+use crate::engine::hosts::Scope;
 use crate::oracle::deadlock::waits_on;
 use crate::scenarios::Scenario;
 use crate::shrink::Shrunk;
-use crate::{Choice, Faults, Granularity, Keep, OpenFd, Profile};
+use crate::{Choice, Faults, Granularity, HostId, Keep, OpenFd, Profile};
 
 /// How many events a report shows.
 const EVENTS: usize = 10;
@@ -49,6 +50,8 @@ pub struct Finding {
     pub goroutines: Vec<GoroutineState>,
     /// The descriptors that were open.
     pub open_fds: Vec<OpenFd>,
+    /// The names of the hosts, by number.
+    pub hosts: Vec<String>,
     /// Who raised the first panic, if there was one: behind a deadlock it may be the reason.
     pub panicked: Option<String>,
     /// The last events, as text.
@@ -88,6 +91,7 @@ impl Finding {
             choices: report.choices,
             goroutines: execution.goroutines,
             open_fds: report.open_fds,
+            hosts: report.hosts,
             nondeterminism: None,
             saved: None,
         })
@@ -237,6 +241,7 @@ impl fmt::Display for Finding {
         if let Some(panicked) = &self.panicked {
             writeln!(f, "  ({panicked})")?;
         }
+        self.hosts_fmt(f)?;
         self.goroutines_fmt(f)?;
         match (self.violation.subject, &self.panicked) {
             (Some((g, fd)), _) => writeln!(f, "\nlast events of g{g} and fd{fd}:")?,
@@ -285,6 +290,18 @@ impl Finding {
             writeln!(f, "\n{shrunk}")?;
         }
         Ok(())
+    }
+
+    /// Which numbers are whose, where there are several hosts.
+    fn hosts_fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [_, others @ ..] = self.hosts.as_slice() else { return Ok(()) };
+        for (index, name) in others.iter().enumerate() {
+            let host = HostId::new(index + 1);
+            let (separator, address) =
+                (if index == 0 { "\nhosts: " } else { ", " }, host.address());
+            write!(f, "{separator}{name} at {address} has g{0}…, fd{0}…", Scope(host).g(0))?;
+        }
+        if others.is_empty() { Ok(()) } else { writeln!(f) }
     }
 
     fn goroutines_fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

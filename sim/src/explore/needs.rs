@@ -79,6 +79,7 @@ impl<'a> Around<'a> {
             ChoiceKind::InterruptDelay => "a late signal",
             ChoiceKind::WriteLen => "a shorter write",
             ChoiceKind::Random => "a random number",
+            ChoiceKind::DiskLoss => "what a disk lost with the power",
             kind => kind.name(),
         };
         format!("{what} ({} of {}) {} of {who}", choice.k, choice.n - 1, self.between())

@@ -237,7 +237,9 @@ mod tests {
             open_fds: Vec::new(),
             threads_abandoned: 0,
             panicked: None,
+            panic_at: None,
             marks: crate::Marks::default(),
+            hosts: Vec::new(),
         };
         let check = |report: &Report, expected: &str| {
             assert_eq!(Violation::of(report, None).expect("it has no end").sentence, expected);

@@ -227,7 +227,7 @@ impl Machine {
         let (wanted, data) = (item.events, item.data);
         let queued = self.poll(key.1, wanted) & wanted != 0;
         let (fd, file) = (key.0, key.1.number());
-        env.record(WorldEvent::Watch { fd, file, events: wanted, data, queued });
+        env.record(self.here_id(), WorldEvent::Watch { fd, file, events: wanted, data, queued });
         if queued {
             let poked = self.epoll_mut(ep).poke(key, 0);
             poked.waiter.into_iter().for_each(|waiter| env.wake(waiter));
@@ -272,12 +272,13 @@ impl Machine {
             let key = key.expect("chosen below the length");
             let wanted = self.epoll_mut(ep).wanted(key);
             let ready = self.poll(key.1, wanted);
+            let host = self.here_id();
             let item = self.epoll_mut(ep).items.get_mut(&key);
             let item = item.expect("removed items leave the ready list");
             let claimed = if std::mem::take(&mut item.is_lie) { ready | IN | OUT } else { ready };
             let reported = claimed & item.events;
             let (fd, file, data) = (key.0, key.1.number(), item.data);
-            env.record(WorldEvent::Harvest { fd, file, events: reported, data });
+            env.record(host, WorldEvent::Harvest { fd, file, events: reported, data });
             item.queued = reported != 0 && item.events & (EDGE | ONESHOT) == 0;
             if item.queued {
                 list.push_back(key);
@@ -328,7 +329,7 @@ impl Machine {
                 item.queued = true;
                 epoll.ready.push_back(key);
             }
-            env.record(WorldEvent::Spurious { fd: key.0, file: key.1.number() });
+            env.record(self.here_id(), WorldEvent::Spurious { fd: key.0, file: key.1.number() });
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) enum Packet {
     Failure { client: FileId, attempt: u32, errno: i32 },
     /// `to` has sent the same thing often enough without an answer.
     GiveUp { to: FileId },
+    /// `from` sends again what did not get through.
+    Retry { from: FileId },
     /// A datagram of the table.
     Datagram { index: u32 },
     /// Word for the sender of a datagram of the table that nobody took it.
@@ -125,7 +127,7 @@ impl Machine {
         }
     }
 
-    fn arrive(&mut self, env: &dyn Env, packet: Packet) {
+    pub(super) fn arrive(&mut self, env: &dyn Env, packet: Packet) {
         match packet {
             Packet::Syn { client, attempt } => self.arrive_syn(env, client, attempt),
             Packet::SynAck { client, attempt, listener } => {
@@ -139,6 +141,7 @@ impl Machine {
                 self.arrive_failure(env, client, attempt, errno);
             }
             Packet::GiveUp { to } => self.give_up(env, to),
+            Packet::Retry { from } => self.arrive_retry(env, from),
             Packet::Datagram { index } => self.arrive_datagram(env, index),
             Packet::Unreachable { index } => self.arrive_unreachable(env, index),
         }

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
-use netpoll::platform::RawFd;
+use netpoll::platform::{Errno, RawFd};
 use netpoll::trace::Event;
 use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
 
+use super::disk::Disk;
 use super::machine::{Env, Machine};
-use super::{NetConfig, SimKernel, Simulated};
+use super::{HostId, NetConfig, SimKernel, Simulated};
 use crate::choice::ChoiceKind;
 use crate::engine::{self, Engine, START_NS, Wake, World};
 use crate::faults::FaultKind;
@@ -78,9 +79,9 @@ impl Env for Outside<'_> {
         self.0.is_some_and(|engine| engine.strikes(fault))
     }
     #[inline]
-    fn record(&self, event: WorldEvent) {
+    fn record(&self, host: HostId, event: WorldEvent) {
         if let Some(engine) = self.0 {
-            engine.record_kernel(event);
+            engine.record_kernel(host, event);
         }
     }
     fn wake(&self, waiter: u16) {
@@ -89,9 +90,9 @@ impl Env for Outside<'_> {
         }
     }
     #[inline]
-    fn moved(&self, moved: Moved<'_>) {
+    fn moved(&self, host: HostId, moved: Moved<'_>) {
         if let Some(engine) = self.0 {
-            engine.moved(&moved);
+            engine.moved(host, &moved);
         }
     }
 }
@@ -200,8 +201,14 @@ impl World for SimKernel {
         })
     }
 
-    fn file_of(&self, fd: RawFd) -> Option<u32> {
-        self.host().machine().file_of(fd)
+    fn file_of(&self, host: HostId, fd: RawFd) -> Option<u32> {
+        let mut machine = self.host().machine();
+        machine.enter(host);
+        machine.file_of(fd)
+    }
+
+    fn kernel_of(&self, host: HostId) -> Option<SimKernel> {
+        Some(self.of(host))
     }
 }
 
@@ -227,11 +234,14 @@ impl SimKernel {
         engine::inside("healing", Engine::heal);
     }
 
-    /// Lets everything arrive that is on the wire, after the run: returns how many files are left then.
+    /// Lets everything arrive that is on the wire, after the run: returns how many files of the body's own host are left
+    /// then.
     pub(crate) fn files_left(&self) -> usize {
         let mut machine = self.host().machine();
+        // Nobody on other hosts will say the last words that ends of this one wait for.
+        machine.crash_others(&Outside(None));
         machine.arrive_before(&Outside(None), u64::MAX);
-        machine.files().count()
+        machine.files_count(HostId::TEST)
     }
 
     /// Exchanges the next two bytes that a socket has for its reader: what no kernel does.
@@ -250,5 +260,20 @@ impl SimKernel {
     pub(crate) fn clear(&self) {
         let mut machine = self.host().machine();
         *machine = Machine::new(machine.config);
+    }
+
+    /// Changes what no process could: makes hosts, cuts links, takes the power away.
+    pub(crate) fn arrange<R>(&self, change: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
+        self.host().step(change)
+    }
+
+    /// A look at the disk of this host, or a change of it: a system call.
+    pub(crate) fn disk<R>(
+        &self,
+        name: &'static str,
+        len: usize,
+        use_disk: impl FnOnce(&mut Disk) -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
+        self.call(name, -1, len as i64, |machine, _| use_disk(&mut machine.here().disk), |_| 0)
     }
 }

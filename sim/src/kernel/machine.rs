@@ -3,7 +3,8 @@
 //! What it needs from outside comes through [`Env`]: the time, the choices, and somebody to wake. A
 //! [`Host`](super::Host) puts it under the threads of the engine or of a model checker.
 //!
-//! Vocabulary: a *number* is a descriptor number of the process; a *file* is an open file description,
+//! Vocabulary: a *host* has one process, its own numbers, ports and addresses (`site.rs`); all hosts of a run are in one
+//! machine. A *number* is a descriptor number of that process; a *file* is an open file description,
 //! to which several numbers may refer. Files are never renumbered, so that an event in flight cannot
 //! meet another file than the one it was meant for.
 //!
@@ -19,17 +20,16 @@ use netpoll_traces::WorldEvent;
 use super::epoll::{Epoll, IN, OUT};
 use super::eventfd::EventFd;
 use super::flight::Flight;
-use super::net::{NetConfig, Ports};
+use super::links::Links;
+use super::net::NetConfig;
 use super::pipe::{Pipe, PipeWriter};
+use super::site::{HostId, Site};
 use super::tcp::Tcp;
 use super::udp::Udp;
-use super::unix::{Names, Unix};
+use super::unix::Unix;
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
 use crate::oracle::Moved;
-
-/// Numbers 0, 1 and 2 belong to standard input, output and error.
-const FIRST_FD: usize = 3;
 
 /// The time an event takes, by the number that is chosen for it.
 pub(super) const DELAYS_NS: [u64; 8] =
@@ -43,14 +43,14 @@ pub trait Env {
     fn choose(&self, kind: ChoiceKind, n: u32) -> u32;
     /// Whether a fault strikes.
     fn strikes(&self, fault: FaultKind) -> bool;
-    /// Takes down what the kernel does on its own.
-    fn record(&self, event: WorldEvent);
+    /// Takes down what the kernel of a host does on its own.
+    fn record(&self, host: HostId, event: WorldEvent);
     /// Wakes a thread that waits for an epoll instance.
     fn wake(&self, waiter: u16);
-    /// Takes down which bytes enter or leave a stream.
+    /// Takes down which bytes enter or leave a stream that is read on a host.
     #[inline]
-    fn moved(&self, moved: Moved<'_>) {
-        let _ = moved;
+    fn moved(&self, host: HostId, moved: Moved<'_>) {
+        let _ = (host, moved);
     }
 
     /// Chooses a delay.
@@ -98,6 +98,8 @@ pub(super) enum Object {
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) object: Object,
+    /// Whose it is.
+    pub(super) host: HostId,
     /// K2.
     pub(super) numbers: u32,
     /// Calls that are blocked in this file, which keeps it open (epoll only).
@@ -112,16 +114,13 @@ pub(super) struct File {
 #[derive(Debug)]
 pub struct Machine {
     pub(super) config: NetConfig,
-    numbers: Vec<Option<FileId>>,
-    /// No number below this is free.
-    lowest_free: usize,
+    /// By [`HostId`]; there is always one.
+    pub(super) sites: Vec<Site>,
+    /// The host whose call, or whose packet, this is.
+    here: HostId,
     files: Vec<Option<Box<File>>>,
-    pub(super) tcp_ports: Ports,
-    /// The TCP sockets that listen, oldest first.
-    pub(super) listeners: Vec<FileId>,
-    pub(super) udp_ports: Ports,
-    pub(super) names: Names,
     pub(super) flight: Flight,
+    pub(super) links: Links,
     /// Where calls with several buffers collect their bytes.
     pub(super) scratch: Vec<u8>,
 }
@@ -132,16 +131,45 @@ impl Machine {
     pub fn new(config: NetConfig) -> Machine {
         Machine {
             config,
-            numbers: vec![None; FIRST_FD],
-            lowest_free: FIRST_FD,
+            sites: vec![Site::new(HostId::TEST)],
+            here: HostId::TEST,
             files: Vec::new(),
-            tcp_ports: Ports::from(0),
-            listeners: Vec::new(),
-            udp_ports: Ports::from(10_000),
-            names: Names::default(),
             flight: Flight::default(),
+            links: Links::default(),
             scratch: Vec::new(),
         }
+    }
+
+    // Hosts
+
+    /// What follows is done by a host.
+    #[inline]
+    pub(super) fn enter(&mut self, host: HostId) {
+        self.here = host;
+    }
+
+    /// The host that calls.
+    #[inline]
+    pub(super) fn here(&mut self) -> &mut Site {
+        &mut self.sites[self.here.index()]
+    }
+
+    /// Its number.
+    pub(super) fn here_id(&self) -> HostId {
+        self.here
+    }
+
+    /// The host that calls, to look at.
+    #[inline]
+    pub(super) fn here_ref(&self) -> &Site {
+        &self.sites[self.here.index()]
+    }
+
+    /// The host that a file is of.
+    #[inline]
+    pub(super) fn site_of(&mut self, id: FileId) -> &mut Site {
+        let host = self.file(id).host;
+        &mut self.sites[host.index()]
     }
 
     // Numbers
@@ -150,7 +178,7 @@ impl Machine {
     #[inline]
     pub(super) fn lookup(&self, fd: RawFd) -> Result<FileId, Errno> {
         let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
-        self.numbers.get(index).copied().flatten().ok_or(Errno::EBADF)
+        self.here_ref().numbers.get(index).copied().flatten().ok_or(Errno::EBADF)
     }
 
     /// The open file description behind a number now, as in [`OpenFd::file`](super::OpenFd::file): what
@@ -162,10 +190,11 @@ impl Machine {
 
     /// Moves `lowest_free` to the lowest number that is free.
     fn find_free(&mut self) -> usize {
-        while self.numbers.get(self.lowest_free).is_some_and(Option::is_some) {
-            self.lowest_free += 1;
+        let site = self.here();
+        while site.numbers.get(site.lowest_free).is_some_and(Option::is_some) {
+            site.lowest_free += 1;
         }
-        self.lowest_free
+        site.lowest_free
     }
 
     /// Whether another number can be had.
@@ -176,21 +205,23 @@ impl Machine {
     /// Whether two more numbers can be had.
     pub(super) fn check_two_numbers_free(&mut self) -> Result<(), Errno> {
         self.check_number_free()?;
-        let known = self.numbers.len().min(self.config.fd_limit);
+        let numbers = &self.here_ref().numbers;
+        let known = numbers.len().min(self.config.fd_limit);
         let beyond = self.config.fd_limit - known;
-        let free = self.numbers[..known].iter().filter(|number| number.is_none()).count();
+        let free = numbers[..known].iter().filter(|number| number.is_none()).count();
         if free + beyond < 2 { Err(Errno::EMFILE) } else { Ok(()) }
     }
 
     /// Gives `file` the lowest free number (K1). That there is one has just been checked.
     pub(super) fn number(&mut self, file: FileId) -> RawFd {
         let index = self.find_free();
-        if index == self.numbers.len() {
-            self.numbers.push(None);
+        let site = self.here();
+        if index == site.numbers.len() {
+            site.numbers.push(None);
         }
-        assert!(self.numbers[index].is_none(), "K1: number {index} is taken");
-        self.numbers[index] = Some(file);
-        self.lowest_free = index + 1;
+        assert!(site.numbers[index].is_none(), "K1: number {index} is taken");
+        site.numbers[index] = Some(file);
+        site.lowest_free = index + 1;
         let fd = index as RawFd;
         let file = self.file_mut(file);
         file.numbers += 1;
@@ -211,8 +242,9 @@ impl Machine {
     /// `close`: frees the number, and the file with its last number.
     pub(super) fn close(&mut self, env: &dyn Env, fd: RawFd) -> Result<(), Errno> {
         let id = self.lookup(fd)?;
-        self.numbers[fd as usize] = None;
-        self.lowest_free = self.lowest_free.min(fd as usize);
+        let site = self.here();
+        site.numbers[fd as usize] = None;
+        site.lowest_free = site.lowest_free.min(fd as usize);
         let file = self.file_mut(id);
         file.numbers -= 1;
         if file.numbers == 0 && file.pins == 0 {
@@ -232,16 +264,22 @@ impl Machine {
 
     /// The numbers in use, in order.
     pub(super) fn open_numbers(&self) -> impl Iterator<Item = (RawFd, FileId)> {
-        let numbers = self.numbers.iter().enumerate();
+        let numbers = self.here_ref().numbers.iter().enumerate();
         numbers.filter_map(|(fd, file)| file.map(|file| (fd as RawFd, file)))
     }
 
     // Files
 
+    /// A new file of the host that calls.
     pub(super) fn add_file(&mut self, object: Object) -> FileId {
+        self.add_file_of(self.here, object)
+    }
+
+    pub(super) fn add_file_of(&mut self, host: HostId, object: Object) -> FileId {
         let id = FileId(u32::try_from(self.files.len()).expect("fewer than 2^32 files in a run"));
         self.files.push(Some(Box::new(File {
             object,
+            host,
             numbers: 0,
             pins: 0,
             shown_as: -1,
@@ -272,6 +310,17 @@ impl Machine {
         self.files[id.0 as usize] = None;
     }
 
+    /// The files that exist.
+    pub(super) fn file_ids(&self) -> impl Iterator<Item = FileId> {
+        let files = self.files.iter().enumerate();
+        files.filter_map(|(index, file)| file.as_ref().map(|_| FileId(index as u32)))
+    }
+
+    /// The TCP sockets among them.
+    pub(super) fn tcp_ends(&self) -> impl Iterator<Item = FileId> {
+        self.file_ids().filter(|&id| matches!(self.file(id).object, Object::Tcp(_)))
+    }
+
     /// A signal hits the thread that has waited longest for this epoll instance: returns its number, and
     /// does not count it as a waiter any more.
     pub fn interrupt(&mut self, epfd: RawFd) -> Option<u16> {
@@ -283,6 +332,11 @@ impl Machine {
     /// The files that exist, those without a number among them.
     pub(super) fn files(&self) -> impl Iterator<Item = &File> {
         self.files.iter().flatten().map(|file| &**file)
+    }
+
+    /// How many files a host has, those without a number among them.
+    pub(super) fn files_count(&self, host: HostId) -> usize {
+        self.files().filter(|file| file.host == host).count()
     }
 
     fn close_file(&mut self, env: &dyn Env, id: FileId) {
@@ -341,7 +395,8 @@ impl Machine {
         let fd = self.file(id).shown_as;
         if fd >= 0 {
             let ready = self.readiness(id);
-            env.record(WorldEvent::Edge { fd, file: id.number(), ready, wakeup });
+            let host = self.file(id).host;
+            env.record(host, WorldEvent::Edge { fd, file: id.number(), ready, wakeup });
         }
         for index in 0..self.file(id).watches.len() {
             let Watch { ep, fd, is_exclusive } = self.file(id).watches[index];

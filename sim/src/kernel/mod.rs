@@ -14,6 +14,8 @@
 //! | `epoll.rs`, `wait.rs` | interest list, ready list; a thread that waits |
 //! | `eventfd.rs`, `pipe.rs` | the counter; the ring of pages |
 //! | `tcp.rs`, `tcp_calls.rs`, `wire.rs` | one end of a connection; its calls; what travels between two |
+//! | `site.rs`, `disk.rs` | a host: its process and its addresses; what survives its crash |
+//! | `links.rs`, `loss.rs` | the network between hosts; what TCP makes of its gaps |
 //! | `udp.rs` | datagrams that may get lost |
 //! | `unix.rs`, `unix_stream.rs`, `unix_datagram.rs` | sockets of this machine, and their names |
 //! | `net.rs`, `flight.rs`, `bytes.rs` | addresses and ports; packets in flight; queues |
@@ -28,15 +30,19 @@
 //! lock-step against the kernel of this machine.
 
 mod bytes;
+mod disk;
 mod epoll;
 mod eventfd;
 mod files;
 mod flight;
 mod host;
+mod links;
+mod loss;
 mod machine;
 mod net;
 mod options;
 mod pipe;
+mod site;
 mod socket;
 mod tcp;
 mod tcp_calls;
@@ -60,10 +66,12 @@ use netpoll::trace::Event;
 use netpoll::trace::calls::{count, nothing, number, port, socket_kind};
 use netpoll_traces::{BlockedOn, Readiness};
 
+pub(crate) use disk::Disk;
 pub use host::{EngineHost, Host};
 use machine::Object;
 pub use machine::{Env, Machine};
 pub use net::NetConfig;
+pub use site::HostId;
 use wait::Wait;
 
 /// The simulated kernel of one run, on the engine.
@@ -72,11 +80,13 @@ pub type SimKernel = Simulated<EngineHost>;
 /// A handle to a simulated kernel on some host.
 pub struct Simulated<H> {
     host: Arc<H>,
+    /// The host of the simulated network whose process this is a handle of.
+    id: HostId,
 }
 
 impl<H> Clone for Simulated<H> {
     fn clone(&self) -> Simulated<H> {
-        Simulated { host: Arc::clone(&self.host) }
+        Simulated { host: Arc::clone(&self.host), id: self.id }
     }
 }
 
@@ -119,7 +129,22 @@ impl<H: Host> Simulated<H> {
     /// A kernel in which nothing has happened, on this host.
     #[must_use]
     pub fn on(host: H) -> Simulated<H> {
-        Simulated { host: Arc::new(host) }
+        Simulated { host: Arc::new(host), id: HostId::TEST }
+    }
+
+    /// The same kernel, as the process of another host has it.
+    #[must_use]
+    pub(crate) fn of(&self, id: HostId) -> Simulated<H> {
+        Simulated { host: Arc::clone(&self.host), id }
+    }
+
+    /// One step of the machine, made by this process.
+    #[inline]
+    fn step<R>(&self, step: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
+        self.host.step(|machine, env| {
+            machine.enter(self.id);
+            step(machine, env)
+        })
     }
 
     /// What it stands on.
@@ -139,7 +164,7 @@ impl<H: Host> Simulated<H> {
         value: impl FnOnce(&R) -> i64,
     ) -> Result<R, Errno> {
         self.host.enter();
-        let result = self.host.step(effect);
+        let result = self.step(effect);
         self.finish(name, fd, arg, result.as_ref().map(value));
         result
     }
@@ -160,7 +185,7 @@ impl<H: Host> Simulated<H> {
         effect: impl FnOnce(&mut Machine, &dyn Env) -> Result<(RawFd, RawFd), Errno>,
     ) -> Result<(RawFd, RawFd), Errno> {
         self.host.enter();
-        let result = self.host.step(effect);
+        let result = self.step(effect);
         let second = result.map_or(0, |(_, second)| second.into());
         self.finish(name, -1, second, result.as_ref().map(|&(first, _)| first.into()));
         result
@@ -186,7 +211,7 @@ impl<H: Host> Simulated<H> {
     /// The open descriptors, in order.
     #[must_use]
     pub fn open_fds(&self) -> Vec<OpenFd> {
-        self.host.step(|machine, _| open_fds(machine))
+        self.step(|machine, _| open_fds(machine))
     }
 
     /// The blocking part of `epoll_wait`.
@@ -198,7 +223,7 @@ impl<H: Host> Simulated<H> {
     ) -> Result<usize, Errno> {
         let mut wait = Wait::new(self.host.waiter(), timeout_ms);
         loop {
-            let result = self.host.step(|machine, env| wait.attempt(machine, env, epfd, events));
+            let result = self.step(|machine, env| wait.attempt(machine, env, epfd, events));
             if let Some(result) = result {
                 return result;
             }

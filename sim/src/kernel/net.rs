@@ -1,6 +1,6 @@
 //! Addresses and ports of the simulated loopback network.
 //!
-//! The machine has the loopback addresses and nothing else. A simplification against Linux: a wildcard
+//! A host has the loopback addresses and one of its own, by which other hosts reach it. A simplification against Linux: a wildcard
 //! socket of IPv6 does not take what is sent to IPv4 addresses (as if `IPV6_V6ONLY` were set).
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use netpoll::platform::{Domain, Errno, SockAddr};
 
-use super::machine::FileId;
+use super::machine::{FileId, Machine};
 
 /// Sizes and limits of the simulated kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,30 +153,40 @@ pub(super) fn inet(domain: Domain, addr: &SockAddr) -> Result<SocketAddr, Errno>
     }
 }
 
-/// The address that one may bind to.
-pub(super) fn local(domain: Domain, addr: &SockAddr) -> Result<SocketAddr, Errno> {
+/// The address that one may bind to on a host with this address.
+pub(super) fn local(domain: Domain, addr: &SockAddr, own: IpAddr) -> Result<SocketAddr, Errno> {
     let addr = inet(domain, addr)?;
-    let is_ours = addr.ip().is_loopback() || addr.ip().is_unspecified();
+    let is_ours = addr.ip().is_loopback() || addr.ip().is_unspecified() || addr.ip() == own;
     if is_ours { Ok(addr) } else { Err(Errno::EADDRNOTAVAIL) }
 }
 
-/// The destination that `addr` means to a socket bound to `local`: the unspecified address is that of the
-/// socket itself, and of this host if it has none (`ip_route_output_key`).
-pub(super) fn destination(addr: SocketAddr, local: IpAddr) -> Result<SocketAddr, Errno> {
-    let ip = match addr.ip() {
-        ip if ip.is_unspecified() && local.is_unspecified() => source(addr),
-        ip if ip.is_unspecified() => local,
-        ip if ip.is_loopback() => ip,
-        _ => return Err(Errno::ENETUNREACH),
-    };
-    Ok(SocketAddr::new(ip, addr.port()))
-}
+impl Machine {
+    /// The destination that `addr` means to a socket of the calling host that is bound to `local`: the unspecified
+    /// address is that of the socket itself, and of this host if it has none (`ip_route_output_key`). What comes from a
+    /// loopback address never leaves its host (`ip_route_output_key` again: a martian source).
+    pub(super) fn destination(&self, addr: SocketAddr, local: IpAddr) -> Result<SocketAddr, Errno> {
+        let ip = match addr.ip() {
+            ip if ip.is_unspecified() && local.is_unspecified() => self.source(addr),
+            ip if ip.is_unspecified() => local,
+            ip if ip.is_loopback() => ip,
+            ip => match self.host_at(self.here_id(), ip) {
+                None => return Err(Errno::ENETUNREACH),
+                Some(host) if host != self.here_id() && local.is_loopback() => {
+                    return Err(Errno::EINVAL);
+                }
+                Some(_) => ip,
+            },
+        };
+        Ok(SocketAddr::new(ip, addr.port()))
+    }
 
-/// The address from which a socket that has none reaches `remote`: the preferred one of the loopback
-/// interface, also for its other addresses. Measured on Linux.
-pub(super) fn source(remote: SocketAddr) -> IpAddr {
-    match remote.ip() {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    /// The address from which a socket of the calling host that has none reaches `remote`: the preferred one of the
+    /// loopback interface, also for its other addresses. Measured on Linux. Other hosts are reached from its own.
+    pub(super) fn source(&self, remote: SocketAddr) -> IpAddr {
+        match remote.ip() {
+            ip if self.sites.iter().any(|site| site.ip == ip) => self.here_ref().ip,
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        }
     }
 }

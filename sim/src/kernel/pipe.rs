@@ -173,12 +173,13 @@ impl Machine {
         id: FileId,
         buf: &mut [u8],
     ) -> Result<usize, Errno> {
+        let host = self.here_id();
         let pipe = self.pipe_of(id);
         if pipe.pages.is_empty() {
             return if pipe.writer.is_some() { Err(Errno::EAGAIN) } else { Ok(0) };
         }
         let count = bytes::copy_front(&pipe.bytes, buf);
-        env.moved(Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: false });
+        env.moved(host, Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: false });
         let frees = pipe.take(count);
         let wakes = frees || (pipe.wants_room && !pipe.is_full());
         let writer = pipe.writer;
@@ -202,6 +203,7 @@ impl Machine {
         let Some(reader) = self.pipe_writer(id).reader else {
             return Err(Errno::EPIPE);
         };
+        let host = self.here_id();
         let pipe = self.pipe_of(reader);
         let was_empty = pipe.pages.is_empty();
         let (mut count, merged) = pipe.room(len);
@@ -210,7 +212,7 @@ impl Machine {
             count -= 1 + env.choose(ChoiceKind::WriteLen, (count - least) as u32) as usize;
             pipe.wants_room = true; // P1
         }
-        env.moved(Moved::Written { to: reader.number(), parts, count });
+        env.moved(host, Moved::Written { to: reader.number(), parts, count });
         pipe.put(parts, count, merged);
         if was_empty || pipe.polled {
             // Also when nothing could be taken, as Linux does.

@@ -21,7 +21,8 @@
 //! * **T4** a read shorter than asked empties the receive queue (epoll(7) relies on it).
 //! * **T5** after a write that was short or refused, room for writing makes an `OUT` edge.
 //!
-//! The socket calls are in `tcp_calls.rs`, the wire (the handshake, segments, resets) in `wire.rs`.
+//! The socket calls are in `tcp_calls.rs`, the wire (the handshake, segments, resets) in `wire.rs`, and what becomes of packets
+//! that get lost between hosts in `loss.rs`.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use std::net::SocketAddr;
 use netpoll::platform::{Domain, Errno};
 
 use super::epoll::{ERR, HUP, IN, OUT, RDHUP};
+use super::flight::Packet;
 use super::machine::FileId;
 use super::net::{NetConfig, unspecified};
 use super::options::Options;
@@ -105,6 +107,12 @@ pub(super) struct Tcp {
     pub(super) ends_actively: bool,
     /// Nothing that we send arrives any more: a fault.
     pub(super) is_stalled: bool,
+    /// What was sent and did not get through (T6).
+    pub(super) held: VecDeque<Packet>,
+    /// How often that was sent again, or an answer asked for; `None` when nothing is amiss.
+    pub(super) retries: Option<u32>,
+    /// How often this attempt to connect was not answered.
+    pub(super) knocks: u32,
     /// Someone wants an edge when there is room (`SOCK_NOSPACE`).
     pub(super) wants_room: bool,
     /// No number refers to this socket any more.
@@ -137,6 +145,9 @@ impl Tcp {
             fin: Fin::None,
             ends_actively: false,
             is_stalled: false,
+            held: VecDeque::new(),
+            retries: None,
+            knocks: 0,
             wants_room: false,
             orphan: false,
             unread: VecDeque::new(),

@@ -8,6 +8,7 @@ use super::bytes;
 use super::epoll::ERR;
 use super::machine::{Env, FileId, Machine, Object};
 use super::net::{self, SOMAXCONN};
+use super::site::HostId;
 use super::tcp::{Connect, Fin, State, Tcp};
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
@@ -20,6 +21,15 @@ impl Machine {
         match &mut self.file_mut(id).object {
             Object::Tcp(tcp) => Some(tcp),
             other => unreachable!("{other:?} was looked up as a TCP socket"),
+        }
+    }
+
+    /// The same of a file that may be of another kind.
+    pub(super) fn tcp_if(&mut self, id: FileId) -> Option<&mut Tcp> {
+        self.get(id)?;
+        match &mut self.file_mut(id).object {
+            Object::Tcp(tcp) => Some(tcp),
+            _ => None,
         }
     }
 
@@ -37,7 +47,9 @@ impl Machine {
         addr: &SockAddr,
     ) -> Result<(), Errno> {
         let tcp = self.tcp_open(id);
-        let addr = net::local(tcp.options.domain, addr)?;
+        let domain = tcp.options.domain;
+        let addr = net::local(domain, addr, self.here_ref().ip)?;
+        let tcp = self.tcp_open(id);
         if tcp.holds_port || tcp.state != State::Closed {
             return Err(Errno::EINVAL);
         }
@@ -55,10 +67,11 @@ impl Machine {
     /// one does not listen. What is left of a connection in `TIME_WAIT` has such a claim too.
     fn tcp_is_taken(&mut self, env: &dyn Env, id: FileId, addr: SocketAddr) -> bool {
         let reuse = self.tcp_open(id).options.reuse_addr;
-        if self.tcp_ports.waits(addr, reuse, env.now_ns()) {
+        if self.site_of(id).tcp_ports.waits(addr, reuse, env.now_ns()) {
             return true;
         }
-        self.tcp_ports.overlapping(addr).any(|(_, other)| {
+        let site = &self.sites[self.file(id).host.index()];
+        site.tcp_ports.overlapping(addr).any(|(_, other)| {
             let Object::Tcp(tcp) = &self.file(other).object else {
                 unreachable!("holds a TCP port");
             };
@@ -68,9 +81,9 @@ impl Machine {
 
     fn tcp_bind_to(&mut self, env: &dyn Env, id: FileId, mut addr: SocketAddr) -> Option<()> {
         if addr.port() == 0 {
-            addr.set_port(self.tcp_ports.ephemeral(env.now_ns())?);
+            addr.set_port(self.site_of(id).tcp_ports.ephemeral(env.now_ns())?);
         }
-        self.tcp_ports.bind(id, addr);
+        self.site_of(id).tcp_ports.bind(id, addr);
         let tcp = self.tcp_open(id);
         tcp.local = addr;
         tcp.holds_port = true;
@@ -98,7 +111,7 @@ impl Machine {
             if !holds_port {
                 self.tcp_bind_to(env, id, local).ok_or(Errno::EADDRINUSE)?;
             }
-            self.listeners.push(id);
+            self.site_of(id).listeners.push(id);
         }
         let tcp = self.tcp_open(id);
         tcp.state = State::Listen;
@@ -106,10 +119,10 @@ impl Machine {
         Ok(())
     }
 
-    /// The listener that answers at `addr`: one bound to the address itself before a wildcard.
-    pub(super) fn listener_at(&self, addr: SocketAddr) -> Option<FileId> {
+    /// The listener that answers on a host at `addr`: one bound to the address itself before a wildcard.
+    pub(super) fn listener_at(&self, host: HostId, addr: SocketAddr) -> Option<FileId> {
         let mut wildcard = None;
-        for &id in &self.listeners {
+        for &id in &self.sites[host.index()].listeners {
             let Object::Tcp(tcp) = &self.file(id).object else {
                 unreachable!("a listener is a TCP socket");
             };
@@ -133,7 +146,7 @@ impl Machine {
         let tcp = self.tcp_open(id);
         if std::mem::take(&mut tcp.holds_port) {
             let port = tcp.local.port();
-            self.tcp_ports.release(id, port);
+            self.site_of(id).tcp_ports.release(id, port);
         }
     }
 
@@ -183,13 +196,13 @@ impl Machine {
             (Connect::Unconnected, _) => return Err(Errno::EISCONN),
         }
         let addr = net::inet(tcp.options.domain, addr)?;
-        let remote = net::destination(addr, tcp.local.ip())?;
         let (holds_port, mut local) = (tcp.holds_port, tcp.local);
+        let remote = self.destination(addr, local.ip())?;
         if local.ip().is_unspecified() {
-            local.set_ip(net::source(remote));
+            local.set_ip(self.source(remote));
         }
         if holds_port {
-            self.tcp_ports.rebind(id, local);
+            self.site_of(id).tcp_ports.rebind(id, local);
         } else {
             local.set_port(0);
             self.tcp_bind_to(env, id, local).ok_or(Errno::EADDRNOTAVAIL)?;
@@ -201,6 +214,7 @@ impl Machine {
         tcp.state = State::SynSent;
         tcp.connect = Connect::Connecting;
         tcp.attempt += 1;
+        tcp.knocks = 0;
         self.send_syn(env, id);
         if env.strikes(FaultKind::IoEintr) {
             return Err(Errno::EINTR); // the attempt goes on
@@ -230,7 +244,7 @@ impl Machine {
         if !keeps_port && !was_closed {
             self.tcp_release_port(id);
         } else if holds_port {
-            self.tcp_ports.rebind(id, local);
+            self.site_of(id).tcp_ports.rebind(id, local);
         }
         self.edge(env, id, ERR);
     }
@@ -286,8 +300,10 @@ impl Machine {
             return Ok(0);
         }
         let count = bytes::copy_front(&tcp.unread, buf);
-        env.moved(Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: peek });
+        let host = self.file(id).host;
+        env.moved(host, Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: peek });
         if !peek {
+            let tcp = self.tcp_open(id);
             tcp.unread.drain(..count);
             if let Some(peer) = tcp.peer {
                 self.pump(env, peer); // the window has grown
@@ -310,9 +326,10 @@ impl Machine {
             tcp.wants_room = true; // T5
         }
         if let Some(peer) = tcp.peer {
-            env.moved(Moved::Written { to: peer.number(), parts, count });
+            let host = self.get(peer).map_or(self.file(id).host, |peer| peer.host);
+            env.moved(host, Moved::Written { to: peer.number(), parts, count });
         }
-        bytes::append(&mut tcp.out, parts, count);
+        bytes::append(&mut self.tcp_open(id).out, parts, count);
         if count > 0 {
             self.pump(env, id);
         }

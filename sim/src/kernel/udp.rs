@@ -23,6 +23,7 @@ use super::flight::Packet;
 use super::machine::{Env, FileId, Machine, Object};
 use super::net::{self, NetConfig, unspecified};
 use super::options::Options;
+use super::site::HostId;
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
 
@@ -39,6 +40,8 @@ pub(super) struct Datagram {
     /// The sender, whose buffer it stands in until it arrives; `None` for a second copy.
     sender: Option<FileId>,
     ends: Option<(SocketAddr, SocketAddr)>,
+    /// The hosts at these addresses.
+    hosts: (HostId, HostId),
     is_lost: bool,
 }
 
@@ -133,13 +136,15 @@ impl Machine {
         addr: &SockAddr,
     ) -> Result<(), Errno> {
         let udp = self.udp(id).expect("is open");
-        let addr = net::local(udp.options.domain, addr)?;
+        let domain = udp.options.domain;
+        let addr = net::local(domain, addr, self.here_ref().ip)?;
+        let udp = self.udp(id).expect("is open");
         if udp.holds_port {
             return Err(Errno::EINVAL);
         }
         let reuse = udp.options.reuse_addr;
         if addr.port() != 0 {
-            let others = self.udp_ports.overlapping(addr).collect::<Vec<_>>();
+            let others = self.site_of(id).udp_ports.overlapping(addr).collect::<Vec<_>>();
             let excludes = |machine: &mut Machine, other| {
                 !(reuse && machine.udp(other).expect("holds a port").options.reuse_addr)
             };
@@ -152,9 +157,9 @@ impl Machine {
 
     fn udp_bind_to(&mut self, env: &dyn Env, id: FileId, mut addr: SocketAddr) -> Option<()> {
         if addr.port() == 0 {
-            addr.set_port(self.udp_ports.ephemeral(env.now_ns())?);
+            addr.set_port(self.site_of(id).udp_ports.ephemeral(env.now_ns())?);
         }
-        self.udp_ports.bind(id, addr);
+        self.site_of(id).udp_ports.bind(id, addr);
         let udp = self.udp(id).expect("is open");
         udp.local = addr;
         udp.holds_port = true;
@@ -180,12 +185,15 @@ impl Machine {
         self.udp_autobind(env, id)?;
         let udp = self.udp(id).expect("is open");
         let addr = net::inet(udp.options.domain, addr)?;
-        let remote = net::destination(addr, udp.local.ip())?;
+        let local = udp.local.ip();
+        let remote = self.destination(addr, local)?;
+        let source = self.source(remote);
+        let udp = self.udp(id).expect("is open");
         udp.remote = Some(remote);
-        if udp.local.ip().is_unspecified() {
-            udp.local.set_ip(net::source(remote));
+        if local.is_unspecified() {
+            udp.local.set_ip(source);
             let local = udp.local;
-            self.udp_ports.rebind(id, local);
+            self.site_of(id).udp_ports.rebind(id, local);
         }
         Ok(())
     }
@@ -210,7 +218,7 @@ impl Machine {
         let udp = self.udp(id).expect("being closed");
         if udp.holds_port {
             let port = udp.local.port();
-            self.udp_ports.release(id, port);
+            self.site_of(id).udp_ports.release(id, port);
         }
         self.free_file(id);
     }
@@ -255,10 +263,12 @@ impl Machine {
                 if to.port() == 0 {
                     return Err(Errno::EINVAL);
                 }
-                net::destination(to, udp.local.ip())?
+                let local = udp.local.ip();
+                self.destination(to, local)?
             }
             None => udp.remote.ok_or(Errno::EDESTADDRREQ)?,
         };
+        let udp = self.udp(id).expect("is open");
         if len > LEN_MAX {
             return Err(Errno::EMSGSIZE);
         }
@@ -280,10 +290,13 @@ impl Machine {
         let is_lost = env.strikes(FaultKind::DatagramLost);
         let comes_twice = !is_lost && env.strikes(FaultKind::DatagramDuplicated);
         let is_overtaken = env.strikes(FaultKind::DatagramReordered);
+        let source = self.source(remote);
+        let from = self.file(id).host;
+        let to = self.host_at(from, remote.ip()).unwrap_or(from);
         let udp = self.udp(id).expect("is open");
         let mut local = udp.local;
         if local.ip().is_unspecified() {
-            local.set_ip(net::source(remote));
+            local.set_ip(source);
         }
         udp.sending += bytes::total(parts) + OVERHEAD;
         for sender in [Some(id), None] {
@@ -295,14 +308,18 @@ impl Machine {
                 parts.iter().for_each(|part| datagram.bytes.extend(*part));
                 datagram.sender = sender;
                 datagram.ends = Some((local, remote));
+                datagram.hosts = (from, to);
                 datagram.is_lost = is_lost;
             });
-            let mut at_ns = env.now_ns() + env.delay_ns(ChoiceKind::DatagramDelay);
-            let udp = self.udp(id).expect("is open");
+            let delay_ns = |machine: &Machine| {
+                machine.delay_between_ns(env, from, to, ChoiceKind::DatagramDelay)
+            };
+            let mut at_ns = env.now_ns() + delay_ns(self);
             if is_overtaken {
                 // Later than it would be: those behind it need not wait for it.
-                at_ns += env.delay_ns(ChoiceKind::DatagramDelay);
+                at_ns += delay_ns(self);
             } else {
+                let udp = self.udp(id).expect("is open");
                 udp.last_arrival_ns = udp.last_arrival_ns.max(at_ns);
                 at_ns = udp.last_arrival_ns;
             }
@@ -312,7 +329,9 @@ impl Machine {
 
     pub(super) fn arrive_datagram(&mut self, env: &dyn Env, index: u32) {
         let datagram = self.flight.take(index);
-        let is_refused = !datagram.is_lost && !self.deliver(env, &datagram);
+        let (from, to) = datagram.hosts;
+        let is_lost = datagram.is_lost || !self.reaches(from, to);
+        let is_refused = !is_lost && !self.deliver(env, &datagram);
         if let Some(sender) = datagram.sender
             && let Some(udp) = self.udp(sender)
         {
@@ -323,8 +342,8 @@ impl Machine {
         }
         self.flight.give_back(index, datagram);
         if is_refused {
-            let at_ns = env.now_ns() + env.delay_ns(ChoiceKind::DatagramDelay);
-            self.flight.dispatch(at_ns, Packet::Unreachable { index });
+            let delay_ns = self.delay_between_ns(env, to, from, ChoiceKind::DatagramDelay);
+            self.flight.dispatch(env.now_ns() + delay_ns, Packet::Unreachable { index });
         } else {
             self.flight.free(index);
         }
@@ -333,7 +352,8 @@ impl Machine {
     /// Queues a datagram where it belongs, or drops it; false when it belongs nowhere.
     fn deliver(&mut self, env: &dyn Env, datagram: &Datagram) -> bool {
         let (from, to) = datagram.ends.expect("was sent");
-        let Some(receiver) = self.udp_receiver(from, to) else {
+        let (_, host) = datagram.hosts;
+        let Some(receiver) = self.udp_receiver(host, from, to) else {
             return false;
         };
         let fd = self.file(receiver).shown_as;
@@ -341,7 +361,7 @@ impl Machine {
         if udp.held() <= udp.options.rcvbuf {
             udp.bytes.extend(&datagram.bytes);
             udp.queue.push_back((datagram.bytes.len(), from));
-            env.record(WorldEvent::Arrive { fd, len: datagram.bytes.len() as u32 });
+            env.record(host, WorldEvent::Arrive { fd, len: datagram.bytes.len() as u32 });
             self.edge(env, receiver, READABLE);
         }
         true
@@ -352,7 +372,9 @@ impl Machine {
     pub(super) fn arrive_unreachable(&mut self, env: &dyn Env, index: u32) {
         let datagram = self.flight.take(index);
         let ends = datagram.ends;
-        if let Some(id) = datagram.sender
+        let (from, to) = datagram.hosts;
+        if self.reaches(to, from)
+            && let Some(id) = datagram.sender
             && let Some(udp) = self.udp(id)
             && ends == udp.remote.map(|remote| (udp.local, remote))
         {
@@ -363,11 +385,11 @@ impl Machine {
         self.flight.free(index);
     }
 
-    /// The socket that takes what `from` sends to `to`: one that is bound to the address itself before a
+    /// The socket of a host that takes what `from` sends to `to`: one that is bound to the address itself before a
     /// wildcard, one that is connected to the sender before one that is not, and the newest.
-    fn udp_receiver(&mut self, from: SocketAddr, to: SocketAddr) -> Option<FileId> {
+    fn udp_receiver(&self, host: HostId, from: SocketAddr, to: SocketAddr) -> Option<FileId> {
         let mut best = None;
-        for (ip, id) in self.udp_ports.overlapping(to).rev() {
+        for (ip, id) in self.sites[host.index()].udp_ports.overlapping(to).rev() {
             let Object::Udp(udp) = &self.file(id).object else {
                 unreachable!("holds a UDP port");
             };

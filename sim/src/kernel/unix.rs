@@ -235,16 +235,16 @@ impl Machine {
             addr = self.made_up_name(kind);
         }
         // Linux makes the path before it looks at the socket, and the abstract name after.
-        if addr.as_pathname().is_some() && self.names.is_taken(addr, kind) {
+        if addr.as_pathname().is_some() && self.here().names.is_taken(addr, kind) {
             return Err(Errno::EADDRINUSE);
         }
         if is_bound {
             return Err(Errno::EINVAL);
         }
-        if self.names.is_taken(addr, kind) {
+        if self.here().names.is_taken(addr, kind) {
             return Err(Errno::EADDRINUSE);
         }
-        self.names.entries.push((addr, kind, Some(id)));
+        self.here().names.entries.push((addr, kind, Some(id)));
         self.unix_open(id).name = addr;
         Ok(())
     }
@@ -252,10 +252,10 @@ impl Machine {
     /// An abstract name of five hexadecimal digits that nobody has.
     fn made_up_name(&mut self, kind: SockType) -> UnixAddr {
         loop {
-            self.names.made_up += 1;
-            let name = format!("{:05x}", self.names.made_up);
+            self.here().names.made_up += 1;
+            let name = format!("{:05x}", self.here().names.made_up);
             let addr = UnixAddr::from_abstract_name(name).expect("is short");
-            if !self.names.is_taken(addr, kind) {
+            if !self.here().names.is_taken(addr, kind) {
                 return addr;
             }
         }
@@ -264,9 +264,9 @@ impl Machine {
     /// `unlink` of the path of a socket, which goes on without it.
     pub(super) fn unlink(&mut self, addr: UnixAddr) -> Result<(), Errno> {
         let is_it = |entry: &(UnixAddr, SockType, Option<FileId>)| entry.0 == addr;
-        let index = self.names.entries.iter().position(is_it);
+        let index = self.here().names.entries.iter().position(is_it);
         let index = index.filter(|_| addr.as_pathname().is_some()).ok_or(Errno::ENOENT)?;
-        self.names.entries.remove(index);
+        self.here().names.entries.remove(index);
         Ok(())
     }
 
@@ -317,7 +317,7 @@ impl Machine {
     }
 
     pub(super) fn unix_close_as(&mut self, env: &dyn Env, id: FileId, unaccepted: bool) {
-        self.names.release(id);
+        self.site_of(id).names.release(id);
         let unix = self.unix_open(id);
         unix.orphan = true;
         unix.state = State::Closed;

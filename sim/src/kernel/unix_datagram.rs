@@ -29,7 +29,7 @@ impl Machine {
         id: FileId,
         addr: &SockAddr,
     ) -> Result<(), Errno> {
-        let other = self.names.find(unix_addr(addr)?, SockType::Datagram)?;
+        let other = self.here().names.find(unix_addr(addr)?, SockType::Datagram)?;
         if !self.may_send(id, other) {
             return Err(Errno::EPERM);
         }
@@ -137,7 +137,7 @@ impl Machine {
     ) -> Result<(), Errno> {
         let connected = self.unix_open(id).peer;
         let other = match to {
-            Some(to) => self.names.find(to, SockType::Datagram)?,
+            Some(to) => self.here().names.find(to, SockType::Datagram)?,
             None => connected.ok_or(Errno::ENOTCONN)?,
         };
         if !self.may_send(id, other) {

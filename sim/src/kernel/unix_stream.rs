@@ -51,7 +51,7 @@ impl Machine {
     ) -> Result<(), Errno> {
         let addr = unix_addr(addr)?;
         let kind = self.unix_open(id).kind;
-        let listener = self.names.find(addr, kind)?;
+        let listener = self.here().names.find(addr, kind)?;
         let other = self.unix_open(listener);
         if other.state != State::Listen || other.shut_read {
             return Err(Errno::ECONNREFUSED);
@@ -107,7 +107,10 @@ impl Machine {
         };
         let from = first.from;
         let count = bytes::copy_front(&unix.bytes, buf);
-        env.moved(Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: peek });
+        env.moved(
+            self.file(id).host,
+            Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: peek },
+        );
         let sender = self.unix_sender(from);
         if peek {
             return Ok((count, sender));
@@ -172,8 +175,9 @@ impl Machine {
             }
             return Err(Errno::EPIPE);
         }
+        let host = self.here_id();
         let other = self.unix_open(peer);
-        env.moved(Moved::Written { to: peer.number(), parts, count });
+        env.moved(host, Moved::Written { to: peer.number(), parts, count });
         bytes::append(&mut other.bytes, parts, count);
         let mut total = 0;
         for len in room.pieces(count) {

@@ -19,11 +19,11 @@ use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
 
 /// After this long a client knocks again at a listener whose queue was full. As Linux.
-const SYN_RETRY_NS: u64 = 1_000_000_000;
+pub(super) const SYN_RETRY_NS: u64 = 1_000_000_000;
 
 /// After this long nobody tries again what was not answered. Linux takes two minutes for an attempt to
 /// connect and a quarter of an hour for data; `TCP_SYNCNT` and `TCP_USER_TIMEOUT` make it less.
-const GIVE_UP_NS: u64 = 3_000_000_000;
+pub(super) const GIVE_UP_NS: u64 = 3_000_000_000;
 
 /// How many short segments may be sent in a row; then one carries all that is left.
 const SHORT_SEGMENTS_MAX: usize = 3;
@@ -36,7 +36,8 @@ impl Machine {
 
     /// When something that `from` sends now arrives: after a chosen delay, and in order (T2).
     fn arrival_ns(&mut self, env: &dyn Env, from: FileId, kind: ChoiceKind) -> u64 {
-        let at_ns = env.now_ns() + env.delay_ns(kind);
+        let (here, there) = (self.file(from).host, self.far_host(from));
+        let at_ns = env.now_ns() + self.delay_between_ns(env, here, there, kind);
         let Some(tcp) = self.tcp(from) else {
             return at_ns;
         };
@@ -62,8 +63,12 @@ impl Machine {
             }
             let (in_flight, waiting) = (tcp.in_flight, tcp.out.len() - tcp.in_flight);
             let has_more = waiting > 0 || tcp.fin == Fin::Queued;
-            let window = match self.peer(from) {
-                Some((_, peer)) => peer.window(in_flight),
+            let window = match self.peer(from).map(|(_, peer)| peer.window(in_flight)) {
+                Some(window) => window,
+                // From here nobody knows that another host has forgotten the connection.
+                None if self.far_host(from) != self.file(from).host => {
+                    self.config.rcvbuf.saturating_sub(in_flight)
+                }
                 // The other end has given up and is gone: it would answer whatever comes with a reset.
                 None if has_more => return self.answer_with_reset(env, from),
                 None => return,
@@ -160,7 +165,7 @@ impl Machine {
     }
 
     /// Enters `Closed` for good, and gives the port back unless the socket was bound to it.
-    fn end_connection(&mut self, id: FileId) {
+    pub(super) fn end_connection(&mut self, id: FileId) {
         let tcp = self.tcp_open(id);
         tcp.enter_closed();
         if !tcp.keeps_port {
@@ -173,14 +178,14 @@ impl Machine {
         let tcp = self.tcp_open(id);
         if tcp.ends_actively {
             let (local, reuse) = (tcp.local, tcp.options.reuse_addr);
-            self.tcp_ports.enter_time_wait(local, reuse, env.now_ns());
+            self.site_of(id).tcp_ports.enter_time_wait(local, reuse, env.now_ns());
         }
         self.end_connection(id);
     }
 
     /// Gives up a listener's queue. It listens no more.
     pub(super) fn abandon_backlog(&mut self, env: &dyn Env, listener: FileId) {
-        self.listeners.retain(|&other| other != listener);
+        self.site_of(listener).listeners.retain(|&other| other != listener);
         for child in std::mem::take(&mut self.tcp_open(listener).backlog).queue {
             self.abandon(env, child);
         }
@@ -197,7 +202,7 @@ impl Machine {
     }
 
     /// Frees an end that no number refers to and that has nothing more to say.
-    fn free_if_over(&mut self, id: FileId) {
+    pub(super) fn free_if_over(&mut self, id: FileId) {
         let Some(tcp) = self.tcp(id) else { return };
         if tcp.orphan && matches!(tcp.state, State::Closed | State::SynSent) {
             self.tcp_release_port(id);
@@ -235,7 +240,11 @@ impl Machine {
             }
             return;
         }
-        let failure = match self.listener_at(remote) {
+        let (here, there) = (self.file(client).host, self.far_host(client));
+        if !self.reaches(here, there) {
+            return self.knock_again(env, client, attempt);
+        }
+        let failure = match self.listener_at(there, remote) {
             None => Err(Errno::ECONNREFUSED),
             Some(listener) => match fails.into_iter().find(|&(fault, _)| env.strikes(fault)) {
                 Some((_, errno)) => Err(errno),
@@ -244,10 +253,13 @@ impl Machine {
         };
         let listener = match failure {
             Ok(listener) => listener,
+            Err(_) if !self.reaches(there, here) => {
+                return self.knock_again(env, client, attempt);
+            }
             Err(errno) => {
                 let delay_ns = match errno {
                     Errno::ETIMEDOUT => GIVE_UP_NS,
-                    _ => env.delay_ns(ChoiceKind::HandshakeDelay),
+                    _ => self.delay_to_ns(env, client, ChoiceKind::HandshakeDelay),
                 };
                 let failure = Packet::Failure { client, attempt, errno: errno.0 };
                 return self.flight.dispatch(env.now_ns() + delay_ns, failure);
@@ -260,7 +272,7 @@ impl Machine {
             return self.flight.dispatch(at_ns, Packet::Syn { client, attempt });
         }
         backlog.reserved += 1;
-        let at_ns = env.now_ns() + env.delay_ns(ChoiceKind::HandshakeDelay);
+        let at_ns = env.now_ns() + self.delay_to_ns(env, client, ChoiceKind::HandshakeDelay);
         self.flight.dispatch(at_ns, Packet::SynAck { client, attempt, listener });
     }
 
@@ -273,6 +285,11 @@ impl Machine {
     ) {
         if !self.is_connecting(client, attempt) {
             return self.unreserve(listener);
+        }
+        let (here, there) = (self.file(client).host, self.far_host(client));
+        if !self.reaches(there, here) || !self.reaches(here, there) {
+            self.unreserve(listener);
+            return self.knock_again(env, client, attempt);
         }
         let config = self.config;
         let tcp = self.tcp_open(client);
@@ -292,21 +309,39 @@ impl Machine {
             child.shut_write = parent.shut_write;
         }
         let local = child.local;
-        let child = self.add_file(Object::Tcp(Box::new(child)));
-        self.tcp_ports.bind(child, local);
+        let child = self.add_file_of(there, Object::Tcp(Box::new(child)));
+        self.site_of(child).tcp_ports.bind(child, local);
         self.tcp_open(client).peer = Some(child);
         let at_ns = self.arrival_ns(env, client, ChoiceKind::HandshakeDelay);
         self.flight.dispatch(at_ns, Packet::Ack { child, listener });
         self.edge(env, client, 0);
     }
 
-    fn unreserve(&mut self, listener: FileId) {
+    pub(super) fn unreserve(&mut self, listener: FileId) {
         if let Some(tcp) = self.tcp(listener) {
             tcp.backlog.reserved = tcp.backlog.reserved.saturating_sub(1);
         }
     }
 
     pub(super) fn arrive_ack(&mut self, env: &dyn Env, child: FileId, listener: FileId) {
+        let Some(peer) = self.tcp(child).map(|tcp| tcp.peer) else {
+            return; // its host has crashed
+        };
+        match peer.filter(|&client| self.get(client).is_some()) {
+            Some(client) => {
+                if !self.gets_through(env, client, Packet::Ack { child, listener }) {
+                    return;
+                }
+            }
+            // The client is gone, and sends nothing again.
+            None => {
+                let (here, there) = (self.file(child).host, self.far_host(child));
+                if !self.reaches(there, here) {
+                    self.unreserve(listener);
+                    return self.forget(child);
+                }
+            }
+        }
         if !self.tcp(listener).is_some_and(|tcp| tcp.is_listening()) {
             return self.abandon(env, child);
         }
@@ -320,8 +355,12 @@ impl Machine {
     }
 
     pub(super) fn arrive_segment(&mut self, env: &dyn Env, from: FileId, len: u32) {
+        let packet = Packet::Segment { from, len };
         let len = len as usize;
-        let Some(tcp) = self.tcp(from) else { return };
+        if self.tcp(from).is_none() || !self.gets_through(env, from, packet) {
+            return;
+        }
+        let tcp = self.tcp_open(from);
         if tcp.in_flight < len {
             return; // a reset has emptied the wire (T1)
         }
@@ -345,8 +384,8 @@ impl Machine {
         match receiver {
             Some((id, true, _)) => {
                 let fd = self.file(id).shown_as;
-                let len = len as u32;
-                env.record(WorldEvent::Arrive { fd, len });
+                let (len, host) = (len as u32, self.file(id).host);
+                env.record(host, WorldEvent::Arrive { fd, len });
                 self.edge(env, id, READABLE);
             }
             Some((id, false, State::Synchronised)) => self.refuse_data(env, id),
@@ -374,16 +413,17 @@ impl Machine {
     /// Something came from `to` for which there is no connection any more.
     fn answer_with_reset(&mut self, env: &dyn Env, to: FileId) {
         if self.tcp_open(to).state == State::Synchronised {
-            let at_ns = env.now_ns() + env.delay_ns(ChoiceKind::SegmentDelay);
+            let at_ns = env.now_ns() + self.delay_to_ns(env, to, ChoiceKind::SegmentDelay);
             self.flight.dispatch(at_ns, Packet::Rst { from: None, to });
         }
     }
 
     pub(super) fn arrive_fin(&mut self, env: &dyn Env, from: FileId) {
-        let Some(tcp) = self.tcp(from) else { return };
-        if tcp.state != State::Synchronised {
+        let is_over = self.tcp(from).is_none_or(|tcp| tcp.state != State::Synchronised);
+        if is_over || !self.gets_through(env, from, Packet::Fin { from }) {
             return;
         }
+        let tcp = self.tcp_open(from);
         tcp.fin = Fin::Arrived;
         let is_its_own = tcp.peer == Some(from);
         let sender_is_over = tcp.done || is_its_own;
@@ -418,7 +458,11 @@ impl Machine {
     }
 
     pub(super) fn arrive_rst(&mut self, env: &dyn Env, from: Option<FileId>, to: FileId) {
-        if let Some(tcp) = self.tcp(to) {
+        let arrives = self.tcp(to).is_some() && {
+            let (here, there) = (self.file(to).host, self.far_host(to));
+            self.reaches(there, here)
+        };
+        if let Some(tcp) = self.tcp(to).filter(|_| arrives) {
             match tcp.state {
                 State::Synchronised => {
                     let ends = tcp.done && tcp.fin == Fin::None;
@@ -465,7 +509,8 @@ impl Machine {
     }
 
     /// The connection of `id` is void, or will never be.
-    fn fail(&mut self, env: &dyn Env, id: FileId, error: Errno) {
+    pub(super) fn fail(&mut self, env: &dyn Env, id: FileId, error: Errno) {
+        self.drop_held(id);
         let tcp = self.tcp_open(id);
         tcp.error = Some(error);
         tcp.in_flight = 0;

@@ -53,7 +53,7 @@ use std::fmt;
 
 use netpoll::platform::RawFd;
 use netpoll::runtime::GoroutineState;
-use netpoll_traces::{Record, ThreadId, WorldEvent};
+use netpoll_traces::{Record, ThreadId};
 
 use crate::explore::{Property, Violation};
 use crate::{OpenFd, Outcome};
@@ -237,10 +237,8 @@ macro_rules! oracles {
             facts: Facts,
             $($name: $oracle,)*
             violations: Vec<Violation>,
-            /// How many records were shown.
+            /// The index of the next record.
             seen: usize,
-            /// Which of them tells of the first panic.
-            panic: Option<usize>,
         }
 
         impl Oracles {
@@ -288,7 +286,7 @@ macro_rules! oracles {
 
             /// Shows one record to all. False when it must not be: the run is over then.
             pub fn observe(&mut self, record: &Record, look: &dyn Look) -> bool {
-                self.count(record);
+                self.seen += 1;
                 $(
                     let verdict = self.$name.observe(record, &self.facts, look);
                     self.take(self.$name.about(), verdict, self.last());
@@ -316,24 +314,16 @@ oracles! {
 }
 
 impl Oracles {
+    /// The next record that is shown is the one with this index in the trace; others were of other hosts.
     #[inline]
-    fn count(&mut self, record: &Record) {
-        if self.panic.is_none() && record.event == WorldEvent::Panic.into() {
-            self.panic = Some(self.seen);
-        }
-        self.seen += 1;
+    pub(crate) fn skip_to(&mut self, index: usize) {
+        self.seen = index;
     }
 
     /// The index of the last record that was shown.
     #[inline]
     fn last(&self) -> Option<usize> {
         self.seen.checked_sub(1)
-    }
-
-    /// The index of the record of the first panic, among all that were shown.
-    #[must_use]
-    pub fn panic(&self) -> Option<usize> {
-        self.panic
     }
 
     #[inline]

@@ -1,0 +1,287 @@
+//! Several hosts in one run: each with a kernel, an address and a runtime of its own, and a network between them that
+//! may be slow, cut or gone.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use netpoll::net::{TcpListener, TcpStream};
+//! use netpoll_sim::Sim;
+//! use netpoll_sim::hosts::{self, address};
+//!
+//! Sim::named("two hosts").seeds(0..20).check(|| {
+//!     hosts::start("server", || -> std::io::Result<()> {
+//!         let listener = TcpListener::bind("0.0.0.0:80")?;
+//!         loop {
+//!             listener.accept()?.0.write_all(b"hello")?;
+//!         }
+//!     });
+//!     let mut text = String::new();
+//!     let mut stream = loop {
+//!         match TcpStream::connect((address("server"), 80)) {
+//!             Ok(stream) => break stream,
+//!             // It does not listen yet.
+//!             Err(_) => netpoll::time::sleep(std::time::Duration::from_millis(1)),
+//!         }
+//!     };
+//!     stream.read_to_string(&mut text).unwrap();
+//!     assert_eq!(text, "hello");
+//! });
+//! ```
+//!
+//! The body of a test is the first goroutine of a host of its own, `test`. [`start`] makes another one: its program is the
+//! first goroutine of a runtime there, and what that starts stays there. Hosts hear each other by [`address`]; a loopback
+//! address means the same host. The run is over when the body is, whatever other hosts do; a panic on any of them
+//! fails it.
+//!
+//! | what | how |
+//! |---|---|
+//! | a host loses its power | [`crash`]: its goroutines never run again, its connections are gone without a word, and of its disk only what it synced is sure |
+//! | it comes back | [`restart`]: its program begins anew |
+//! | it stands still | [`pause`], [`resume`] |
+//! | the network | [`partition`], [`heal`], [`cut`] and [`mend`] for one direction, [`isolate`], [`heal_all`], [`latency`], [`reset_connections`] |
+//! | what survives a crash | [`disk`] |
+//!
+//! All of these are done at once, between two steps of everybody else, and may be done by any goroutine of any host.
+//!
+//! # What hosts must not share
+//!
+//! A program may look at plain data of the test, behind an `Arc<Mutex<…>>` for example, to say what it has seen. It must
+//! not use sockets, channels or other things of `netpoll` that another host has made, and must not hold such a lock
+//! where it waits: if its host crashes there, the lock is never given back.
+
+mod directory;
+pub mod disk;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+pub(crate) use directory::{Directory, Program};
+
+use crate::engine;
+use crate::kernel::{Env, HostId, Machine};
+use crate::user::Verdict;
+
+/// Starts a program on a new host. It is called once now, and again at each [`restart`].
+///
+/// When it returns, its host goes on without it: its connections end, as those of a process do that has ended, and
+/// new ones are refused.
+///
+/// # Panics
+/// When there is a host of this name, or there are too many; outside a simulated run.
+pub fn start<V: Verdict>(name: &str, program: impl Fn() -> V + Send + Sync + 'static) {
+    let program: Program = std::sync::Arc::new(move || program().judge());
+    let host = engine::inside("starting a host", |engine| {
+        let host = engine.directory().add(name, program).unwrap_or_else(|why| panic!("{why}"));
+        let kernel = engine.kernel_of(HostId::TEST).expect("a run of hosts has a kernel");
+        let made = kernel.arrange(|machine, _| machine.add_host());
+        assert_eq!(host, made, "the kernel has the same hosts");
+        engine.add_host(name);
+        host
+    });
+    directory::boot(host);
+}
+
+/// The address of a host: 10.0.0.1 of the first one that was started, and so on.
+///
+/// # Panics
+/// When there is no such host; outside a simulated run.
+#[must_use]
+pub fn address(name: &str) -> IpAddr {
+    find(name).address()
+}
+
+/// The name of the host that the caller is on: `test` for the body of the test.
+///
+/// # Panics
+/// Outside a simulated run.
+#[must_use]
+pub fn here() -> String {
+    engine::inside("asking for the host", |engine| {
+        let host = engine.host();
+        engine.directory().name(host).to_string()
+    })
+}
+
+/// Takes the power from a host. If it is the caller's, this does not return.
+///
+/// # Panics
+/// When there is no such host, or it is the one of the test; outside a simulated run.
+pub fn crash(name: &str) {
+    let host = find_other(name, "crash");
+    arrange(|machine, env| machine.crash(env, host));
+    engine::inside("crashing a host", |engine| {
+        engine.directory().set_down(host);
+        engine.kill(host, false);
+    });
+}
+
+/// Starts a host again that has crashed, or whose program has returned.
+///
+/// # Panics
+/// When there is no such host, or it is running; outside a simulated run.
+pub fn restart(name: &str) {
+    let host = find_other(name, "restart");
+    engine::inside("restarting a host", |engine| {
+        assert!(!engine.directory().is_running(host), "the host {name:?} is running");
+        engine.revive(host);
+    });
+    arrange(|machine, _| machine.start(host));
+    directory::boot(host);
+}
+
+/// Whether the program of a host is running: it has neither returned nor been taken away by a crash.
+///
+/// # Panics
+/// When there is no such host; outside a simulated run.
+#[must_use]
+pub fn is_running(name: &str) -> bool {
+    let host = find(name);
+    engine::inside("asking for a host", |engine| engine.directory().is_running(host))
+}
+
+/// Lets all threads of a host stand still, wherever they are. Its kernel goes on: connections are accepted into its
+/// queues, and data into its buffers. [Oracles](crate::oracle) do not watch a host after its first pause, because
+/// nothing that they know about times holds there.
+///
+/// # Panics
+/// When there is no such host, or it is the one of the test; outside a simulated run.
+pub fn pause(name: &str) {
+    let host = find_other(name, "pause");
+    engine::inside("pausing a host", |engine| engine.set_paused(host, true));
+}
+
+/// Lets a host go on that was paused.
+///
+/// # Panics
+/// When there is no such host, or it is the one of the test; outside a simulated run.
+pub fn resume(name: &str) {
+    let host = find_other(name, "resume");
+    engine::inside("resuming a host", |engine| engine.set_paused(host, false));
+}
+
+/// Cuts both directions between two hosts. What is sent meanwhile is lost; TCP sends it again, and gives up after three
+/// seconds.
+///
+/// # Panics
+/// When there is no such host, or both are the same; outside a simulated run.
+pub fn partition(a: &str, b: &str) {
+    set_links(&[(a, b), (b, a)], false);
+}
+
+/// Mends both directions between two hosts.
+///
+/// # Panics
+/// As [`partition`].
+pub fn heal(a: &str, b: &str) {
+    set_links(&[(a, b), (b, a)], true);
+}
+
+/// Cuts one direction: `to` hears nothing from `from`, which still hears `to`.
+///
+/// # Panics
+/// As [`partition`].
+pub fn cut(from: &str, to: &str) {
+    set_links(&[(from, to)], false);
+}
+
+/// Mends one direction.
+///
+/// # Panics
+/// As [`partition`].
+pub fn mend(from: &str, to: &str) {
+    set_links(&[(from, to)], true);
+}
+
+/// Cuts a host off from all others that there are.
+///
+/// # Panics
+/// When there is no such host; outside a simulated run.
+pub fn isolate(name: &str) {
+    let all = names();
+    let others = all.iter().map(String::as_str).filter(|&other| other != name);
+    let links: Vec<_> = others.flat_map(|other| [(name, other), (other, name)]).collect();
+    set_links(&links, false);
+}
+
+/// Mends everything that is cut.
+///
+/// # Panics
+/// Outside a simulated run.
+pub fn heal_all() {
+    let all = names();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let pairs = all.iter().flat_map(|&a| all.iter().map(move |&b| (a, b)));
+    set_links(&pairs.filter(|(a, b)| a != b).collect::<Vec<_>>(), true);
+}
+
+/// Sets how long each packet takes between two hosts, in both directions: something in this range, by a choice of which
+/// the dullest is its start. Unless somebody says otherwise it is 5 µs to 120 ms, mostly the least.
+///
+/// # Panics
+/// When there is no such host, both are the same, or the range is empty; outside a simulated run.
+pub fn latency(a: &str, b: &str, range: RangeInclusive<Duration>) {
+    assert!(!range.is_empty(), "a latency from {:?} to {:?}", range.start(), range.end());
+    let ns = |time: &Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4);
+    let (least_ns, most_ns) = (ns(range.start()), ns(range.end()));
+    let (a, b) = two(a, b);
+    arrange(|machine, _| {
+        machine.set_latency(a, b, least_ns, most_ns);
+        machine.set_latency(b, a, least_ns, most_ns);
+    });
+}
+
+/// Resets all connections between two hosts.
+///
+/// # Panics
+/// As [`partition`].
+pub fn reset_connections(a: &str, b: &str) {
+    let (a, b) = two(a, b);
+    arrange(|machine, env| machine.reset_connections(env, a, b));
+}
+
+/// The names of all hosts, that of the test included, in the order in which they were started.
+///
+/// # Panics
+/// Outside a simulated run.
+#[must_use]
+pub fn names() -> Vec<String> {
+    engine::inside("asking for the hosts", |engine| engine.directory().names())
+}
+
+fn find(name: &str) -> HostId {
+    engine::inside("asking for a host", |engine| {
+        engine.directory().find(name).unwrap_or_else(|why| panic!("{why}"))
+    })
+}
+
+/// A host that is not the test's.
+fn find_other(name: &str, doing: &str) -> HostId {
+    let host = find(name);
+    assert!(host != HostId::TEST, "the host of the test itself cannot {doing}");
+    host
+}
+
+fn two(a: &str, b: &str) -> (HostId, HostId) {
+    assert!(a != b, "there is no link from {a:?} to itself");
+    (find(a), find(b))
+}
+
+fn set_links(links: &[(&str, &str)], is_open: bool) {
+    let links: Vec<_> = links.iter().map(|&(from, to)| two(from, to)).collect();
+    arrange(|machine, _| {
+        for (from, to) in links {
+            machine.set_link(from, to, is_open);
+        }
+    });
+}
+
+/// A point, a change of the world, and another point.
+fn arrange<R>(change: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
+    let kernel = engine::inside("changing the world", |engine| {
+        engine.call_point();
+        engine.kernel_of(HostId::TEST).expect("a run of hosts has a kernel")
+    });
+    kernel.arrange(change)
+}

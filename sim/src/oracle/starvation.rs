@@ -8,7 +8,8 @@
 //! * somebody has polled since `r` − 10 ms, unless a worker was out of its goroutine meanwhile, who polls
 //!   himself or has something better to do;
 //! * it sleeps for 10 ms at most. Without an end only while all workers sleep: then the final poller looks
-//!   after everything. The first one that gets up wakes sysmon: when it takes up a goroutine it has.
+//!   after everything. The first one that gets up wakes sysmon: when it takes up a goroutine it has. When another
+//!   one does, the first may still be about to.
 //!
 //! So a timer or an event waits for 10 ms, plus a pause of sysmon (10 ms at most), plus what sysmon itself
 //! was left waiting.
@@ -17,7 +18,7 @@ use netpoll::trace::{Event, Micros, WorkerPhase};
 use netpoll_traces::{BlockedOn, Entry, Record, ThreadId, WorldEvent};
 
 use super::deadlines::KERNEL_SLACK_NS;
-use super::facts::{Facts, Role};
+use super::facts::{Facts, Role, Thread};
 use super::{About, Complaint, Look, Oracle, Verdict};
 use crate::explore::Property;
 
@@ -103,12 +104,16 @@ impl Starvation {
         let Role::Worker(_) = facts.thread(record.thread).role else {
             return Ok(());
         };
+        let gets_up = |(id, it): (ThreadId, &Thread)| {
+            let is_worker = matches!(it.role, Role::Worker(_)) && id != record.thread;
+            is_worker && it.is_idle() && !look.is_blocked(id)
+        };
         let index = usize::from(record.thread.0);
         if self.outside_ns.len() <= index {
             self.outside_ns.resize(index + 1, 0);
         }
         self.outside_ns[index] = record.t_ns;
-        if !self.is_asleep {
+        if !self.is_asleep || facts.threads().any(gets_up) {
             return Ok(());
         }
         self.checks += 1;

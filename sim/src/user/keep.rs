@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use netpoll_traces::{Caption, html, lanes, write_whole};
+use netpoll_traces::{Caption, html, lanes, text, write_whole};
 
 use super::place::Place;
 use super::settings::Settings;
@@ -139,11 +139,15 @@ pub(super) fn traced(
         };
         let stem = Program::of(scenario).file_stem();
         let path = |extension| dir.join(format!("{stem}.{extension}"));
-        let (page, text) = (path("html"), path("txt"));
+        let (page, brief) = (path("html"), path("txt"));
         write_whole(&page, |out| html::write(&report.trace, &caption, out))?;
         let lines = lanes::render(&report.trace, &caption, &lanes::Options::default());
-        write_whole(&text, |out| out.write_all(lines.as_bytes()))?;
-        Ok::<_, io::Error>(format!("trace: {} and {}", page.display(), text.display()))
+        write_whole(&brief, |out| out.write_all(lines.as_bytes()))?;
+        let log = path("log");
+        let all = text::render(&report.trace);
+        write_whole(&log, |out| out.write_all(all.as_bytes()))?;
+        let (page, lanes, log) = (page.display(), brief.display(), log.display());
+        Ok::<_, io::Error>(format!("trace: {page}, in brief {lanes}, and every event {log}"))
     };
     vec![write().unwrap_or_else(|error| {
         format!("the trace cannot be written in {}: {error}", dir.display())

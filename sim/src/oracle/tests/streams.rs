@@ -311,10 +311,31 @@ fn oracle_9_sees_a_sysmon_that_sleeps_while_a_worker_works() {
         .is_fine(SYSMON, WorldEvent::Block { on, until_ns: u64::MAX })
         .is_fine(MAIN, Event::Go { g: 7 })
         .is_fine(W0, Event::Worker { phase: WorkerPhase::Awake });
-    stream.scene.blocked = vec![SYSMON];
+    stream.scene.blocked = vec![SYSMON, W1];
     let violation = stream.is_wrong(W0, Event::Run { g: 7 });
     let expected = "L6 starvation: w0 works, and sysmon sleeps until somebody wakes it";
     assert_eq!(violation.sentence, expected);
+}
+
+/// Found by the example of a replicated register, seed 8: the first worker that gets up has taken it upon itself to wake
+/// sysmon, and is left waiting before it does.
+#[test]
+fn oracle_9_knows_that_another_worker_may_be_about_to_wake_sysmon() {
+    let mut stream = Stream::new();
+    let on = BlockedOn::Parker(1);
+    stream
+        .is_fine(W0, Event::Worker { phase: WorkerPhase::Parked })
+        .is_fine(W1, Event::Worker { phase: WorkerPhase::Parked })
+        .is_fine(SYSMON, WorldEvent::Block { on, until_ns: u64::MAX })
+        .is_fine(MAIN, Event::Go { g: 7 })
+        .is_fine(W0, Event::Worker { phase: WorkerPhase::Awake });
+    stream.scene.blocked = vec![SYSMON];
+    stream
+        .is_fine(W0, Event::Run { g: 7 })
+        .is_fine(W1, Event::Worker { phase: WorkerPhase::Awake })
+        .is_fine(W0, Event::Done { g: 7 })
+        .is_fine(MAIN, Event::Go { g: 8 });
+    stream.is_wrong(W0, Event::Run { g: 8 });
 }
 
 // ---- 10 ------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 //! Which hosts there are, what they run, and how that begins and ends.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -90,6 +91,29 @@ impl Directory {
             Some((HostId::new(index + 1), inspector))
         });
         seen.collect()
+    }
+}
+
+/// The hosts that a simulation has from the start.
+#[derive(Clone, Default)]
+pub(crate) struct Roster(Vec<(String, Program)>);
+
+impl Roster {
+    pub(crate) fn add(&mut self, name: &str, program: Program) {
+        self.0.push((name.to_string(), program));
+    }
+
+    /// Starts all of them.
+    pub(crate) fn start(&self) {
+        for (name, program) in &self.0 {
+            super::start_program(name, Arc::clone(program));
+        }
+    }
+}
+
+impl fmt::Debug for Roster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
 }
 

@@ -55,9 +55,11 @@ mod tests;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use directory::{Directory, Program};
+use directory::Program;
+pub(crate) use directory::{Directory, Roster};
 
 use crate::engine;
 use crate::kernel::{Env, HostId, Machine};
@@ -71,7 +73,10 @@ use crate::user::Verdict;
 /// # Panics
 /// When there is a host of this name, or there are too many; outside a simulated run.
 pub fn start<V: Verdict>(name: &str, program: impl Fn() -> V + Send + Sync + 'static) {
-    let program: Program = std::sync::Arc::new(move || program().judge());
+    start_program(name, Arc::new(move || program().judge()));
+}
+
+fn start_program(name: &str, program: Program) {
     let host = engine::inside("starting a host", |engine| {
         let host = engine.directory().add(name, program).unwrap_or_else(|why| panic!("{why}"));
         let kernel = engine.kernel_of(HostId::TEST).expect("a run of hosts has a kernel");

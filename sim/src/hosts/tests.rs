@@ -78,6 +78,14 @@ fn hosts_hear_each_other_by_their_addresses() {
 }
 
 #[test]
+fn hosts_may_be_there_from_the_start() {
+    Sim::named("roster").seeds(0..30).host("a", counts).host("b", counts).check(|| {
+        assert_eq!(hosts::names(), ["test", "a", "b"]);
+        assert_eq!(ask(&connect("a"), 1).unwrap() + ask(&connect("b"), 2).unwrap(), 5);
+    });
+}
+
+#[test]
 fn a_loopback_address_means_the_same_host() {
     everywhere("loopback", || {
         hosts::start("server", || {

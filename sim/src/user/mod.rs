@@ -24,12 +24,14 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, Location};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use place::Place;
 use settings::Settings;
 
 use crate::explore::{Finding, Options, Plan, Progress, WORKERS_DEFAULT, explore};
+use crate::hosts::Roster;
 use crate::scenarios::{Body, Scenario};
 use crate::shrink::Budget;
 use crate::{Faults, Granularity, Profile, engine};
@@ -82,6 +84,7 @@ pub struct Sim {
     catches_panics: bool,
     expects: Vec<&'static str>,
     keeps_files: bool,
+    hosts: Roster,
 }
 
 /// Which faults strike.
@@ -154,6 +157,7 @@ impl Sim {
             catches_panics: false,
             expects: Vec::new(),
             keeps_files: true,
+            hosts: Roster::default(),
         }
     }
 
@@ -205,6 +209,19 @@ impl Sim {
     /// Names marks that must be [true sometimes](crate::sometimes), for those in places that perhaps no run comes to.
     pub fn expects(mut self, marks: &[&'static str]) -> Sim {
         self.expects.extend(marks);
+        self
+    }
+
+    /// Starts a program on a host of its own in each run, before the closure begins: as [`hosts::start`] does at its
+    /// beginning.
+    ///
+    /// [`hosts::start`]: crate::hosts::start
+    pub fn host<V: Verdict>(
+        mut self,
+        name: &str,
+        program: impl Fn() -> V + Send + Sync + 'static,
+    ) -> Sim {
+        self.hosts.add(name, Arc::new(move || program().judge()));
         self
     }
 
@@ -290,9 +307,10 @@ impl Sim {
         program: impl Fn() -> V + Send + Sync + 'static,
     ) -> &'static Scenario {
         // What a panic leaves half done is for the program to see: the same as for goroutines.
-        let program = AssertUnwindSafe(program);
+        let program = AssertUnwindSafe((program, self.hosts.clone()));
         let program = move || {
-            let AssertUnwindSafe(program) = &program;
+            let AssertUnwindSafe((program, hosts)) = &program;
+            hosts.start();
             program().judge()
         };
         let faults = match self.weather {

@@ -229,7 +229,9 @@ enum Inner {
 struct Random {
     strategy: Strategy,
     data: ChaCha8Rng,
-    program: ChaCha8Rng,
+    /// Made for the first who asks, since few programs do.
+    program: Option<ChaCha8Rng>,
+    seed: u64,
     /// No delay or length choice of this run goes beyond this: some runs are quick, some are not.
     extreme_max: u32,
     bias: Bias,
@@ -239,24 +241,24 @@ impl Choices {
     /// The choices of a run that has not begun.
     #[must_use]
     pub fn new(source: Source) -> Choices {
-        let mut places = Places::default();
+        let places = match &source {
+            Source::Deviations(deviations) => Places::new(deviations),
+            _ => Places::default(),
+        };
+        Choices { places: Some(places), ..Choices::of(source) }
+    }
+
+    /// Without places for deviations.
+    fn of(source: Source) -> Choices {
         let source = match source {
             Source::Seed(seed) => Inner::Random(Box::new(Random::new(seed, Bias::even()))),
             Source::Swarm(seed) => Inner::Random(Box::new(Random::new(seed, Bias::swarm(seed)))),
             Source::Replay(list) => Inner::Replay(list),
             Source::Dull => Inner::Dull,
-            Source::Deviations(deviations) => {
-                places = Places::new(&deviations);
-                Inner::Guided
-            }
+            Source::Deviations(_) => Inner::Guided,
         };
-        Choices {
-            source,
-            places: Some(places),
-            chosen: Chosen::default(),
-            tally: Tally::default(),
-            journal: None,
-        }
+        let (chosen, tally) = (Chosen::default(), Tally::default());
+        Choices { source, places: None, chosen, tally, journal: None }
     }
 
     /// The same, but the deviations are not noted, which takes time: for the many runs of which only the
@@ -267,7 +269,7 @@ impl Choices {
     #[must_use]
     pub fn without_deviations(source: Source) -> Choices {
         assert!(!matches!(source, Source::Deviations(_)), "deviations are made in their places");
-        Choices { places: None, ..Choices::new(source) }
+        Choices::of(source)
     }
 
     /// The same, telling `journal` of each choice as it is made.
@@ -441,12 +443,15 @@ impl Random {
         let mut data = stream(seed, 0);
         let extreme_max = [1, 2, 4, 8][below(&mut data, 4) as usize];
         let strategy = Strategy::from_seed(stream(seed, 1));
-        Random { strategy, data, program: stream(seed, PROGRAM_STREAM), extreme_max, bias }
+        Random { strategy, data, program: None, seed, extreme_max, bias }
     }
 
     fn choose(&mut self, kind: ChoiceKind, n: u32) -> u32 {
         match kind {
-            ChoiceKind::Random => below(&mut self.program, n),
+            ChoiceKind::Random => {
+                let seed = self.seed;
+                below(self.program.get_or_insert_with(|| stream(seed, PROGRAM_STREAM)), n)
+            }
             ChoiceKind::SpuriousItem | ChoiceKind::WriteLen | ChoiceKind::DiskLoss => {
                 below(&mut self.data, n)
             }

@@ -223,7 +223,8 @@ pub fn run<F>(config: SimConfig, body: F) -> Report
 where
     F: FnOnce(SimKernel) + Send + 'static,
 {
-    make(config, body).report
+    let (report, ..) = make(config, body);
+    report
 }
 
 /// As [`run`], of a runtime: [oracles](oracle) watch, and end the run when they see what must not be.
@@ -234,7 +235,8 @@ pub fn watch<F>(config: SimConfig, body: F) -> Watched
 where
     F: FnOnce(SimKernel) + Send + 'static,
 {
-    make(SimConfig { oracles: true, ..config }, body)
+    let (report, oracles, files_left, hosts) = make(SimConfig { oracles: true, ..config }, body);
+    Watched { report, oracles: oracles.expect("they were asked for"), files_left, hosts }
 }
 
 /// A run that was watched, before the oracles have had [their last word](Oracles::finish).
@@ -258,7 +260,10 @@ pub(crate) struct HostLeft {
     pub(crate) open_fds: Vec<OpenFd>,
 }
 
-fn make<F>(config: SimConfig, body: F) -> Watched
+/// What a run was: the report, who has watched, the files that were left, and the hosts.
+type Made = (Report, Option<Box<Oracles>>, usize, Vec<HostLeft>);
+
+fn make<F>(config: SimConfig, body: F) -> Made
 where
     F: FnOnce(SimKernel) + Send + 'static,
 {
@@ -301,8 +306,9 @@ where
     let hosts = report.directory.inspectors().into_iter().map(look).collect();
     let files_left = if open_fds.is_empty() { kernel.files_left() } else { 0 };
     kernel.clear();
-    let oracles = report.oracles.unwrap_or_default();
-    let (mut violations, mut checks) = (oracles.violations().to_vec(), oracles.checks());
+    let oracles = report.oracles;
+    let seen = oracles.as_ref().map(|oracles| (oracles.violations().to_vec(), oracles.checks()));
+    let (mut violations, mut checks) = seen.unwrap_or_default();
     violations.extend(report.violations);
     checks.iter_mut().zip(report.checks).for_each(|(sum, more)| *sum += more);
     let report = Report {
@@ -325,5 +331,5 @@ where
         hosts: report.directory.names(),
         marks: report.marks,
     };
-    Watched { report, oracles, files_left, hosts }
+    (report, oracles, files_left, hosts)
 }

@@ -99,9 +99,9 @@ impl Engine {
 }
 
 /// The same in the numbers of the whole run.
+#[cold]
 pub(super) fn scoped(entry: Entry, host: HostId) -> Entry {
     match entry {
-        _ if host == HostId::TEST => entry,
         Entry::Runtime(event) => Entry::Runtime(runtime(event, &Scope(host))),
         Entry::World(event) => Entry::World(world(event, &Scope(host))),
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -93,6 +93,10 @@ fn a_loopback_address_means_the_same_host() {
             listener.accept().map(drop)
         });
         sleep(ms(300));
+        let elsewhere = TcpListener::bind(("0.0.0.0", PORT)).unwrap();
+        let error = TcpStream::connect((address("server"), PORT)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "that one is ours");
+        drop(elsewhere);
         for ip in ["127.0.0.1".parse().unwrap(), address("server")] {
             let error = TcpStream::connect((ip, PORT)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{ip}");
@@ -222,6 +226,30 @@ fn who_is_paused_stands_still_while_its_kernel_goes_on() {
 }
 
 #[test]
+fn who_is_paused_does_not_even_compute() {
+    everywhere("busy", || {
+        let rounds = Arc::new(AtomicU32::new(0));
+        let theirs = Arc::clone(&rounds);
+        hosts::start("busy", move || -> () {
+            loop {
+                crate::compute(ms(1));
+                theirs.fetch_add(1, Relaxed);
+            }
+        });
+        let passes = || {
+            let before = rounds.load(Relaxed);
+            sleep(ms(100));
+            rounds.load(Relaxed) - before
+        };
+        assert!(passes() > 10);
+        hosts::pause("busy");
+        assert!(passes() <= 1, "what it was in the middle of");
+        hosts::resume("busy");
+        assert!(passes() > 10);
+    });
+}
+
+#[test]
 fn datagrams_between_hosts_get_lost_in_a_cut() {
     everywhere("datagrams", || {
         hosts::start("server", || -> () {
@@ -271,7 +299,13 @@ fn connections_are_reset_on_request() {
         hosts::reset_connections("server", "test");
         sleep(ms(300));
         assert!(ask(&stream, 1).is_err());
-        assert_eq!(ask(&connect("server"), 5).unwrap(), 6);
+        let stream = connect("server");
+        assert_eq!(ask(&stream, 5).unwrap(), 6);
+        hosts::partition("server", "test");
+        hosts::reset_connections("server", "test");
+        sleep(ms(300));
+        hosts::heal("server", "test");
+        assert_eq!(ask(&stream, 6).unwrap(), 7, "the resets were lost, and are not sent again");
     });
 }
 

@@ -258,6 +258,9 @@ impl SimKernel {
 
     /// Drops everything, so that handles which an abandoned run has leaked hold little memory.
     pub(crate) fn clear(&self) {
+        if self.is_alone() {
+            return;
+        }
         let mut machine = self.host().machine();
         *machine = Machine::new(machine.config);
     }

@@ -147,6 +147,11 @@ impl<H: Host> Simulated<H> {
         })
     }
 
+    /// Whether nobody else has a handle of this kernel.
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.host) == 1
+    }
+
     /// What it stands on.
     #[must_use]
     pub fn host(&self) -> &H {

@@ -326,11 +326,16 @@ impl Oracles {
         self.seen.checked_sub(1)
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, about: &About, verdict: Verdict, at: Option<usize>) {
         if let Err(complaint) = verdict {
-            self.violations.push(complaint.into_violation(about, at));
+            self.complain(about, *complaint, at);
         }
+    }
+
+    #[cold]
+    fn complain(&mut self, about: &About, complaint: Complaint, at: Option<usize>) {
+        self.violations.push(complaint.into_violation(about, at));
     }
 
     /// A thread was introduced; its id is the next one.

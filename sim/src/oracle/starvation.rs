@@ -64,8 +64,9 @@ impl Oracle for Starvation {
             }
             Entry::World(WorldEvent::Resume { .. }) => {
                 if facts.thread(record.thread).role == Role::Sysmon {
-                    self.round = Some((record.t_ns, facts.seq));
-                    self.is_asleep = false;
+                    // Woken from a sleep without an end it pauses before it looks: that is no round.
+                    let was_asleep = std::mem::take(&mut self.is_asleep);
+                    self.round = (!was_asleep).then_some((record.t_ns, facts.seq));
                 }
                 Ok(())
             }

@@ -317,6 +317,29 @@ fn oracle_9_sees_a_sysmon_that_sleeps_while_a_worker_works() {
     assert_eq!(violation.sentence, expected);
 }
 
+/// Found by a host that computes beside another one: sysmon was woken, and left waiting for longer than a timer may be.
+#[test]
+fn oracle_9_knows_that_sysmon_pauses_before_it_looks_when_it_was_woken() {
+    let mut stream = Stream::new();
+    let (on, ms) = (BlockedOn::Parker(1), 1_000_000);
+    let (worker, timer, what) = (1, 3, TimerUse::Park { g: 0 });
+    let at_ns = stream.now_ns() + ms;
+    stream
+        .is_fine(W0, Event::Arm { worker, timer, at_ns, what })
+        .is_fine(W0, Event::Worker { phase: WorkerPhase::Parked })
+        .is_fine(W1, Event::Worker { phase: WorkerPhase::Parked })
+        .is_fine(SYSMON, WorldEvent::Block { on, until_ns: u64::MAX })
+        .is_fine(W0, Event::Worker { phase: WorkerPhase::Awake })
+        .passes(15 * ms)
+        .is_fine(SYSMON, WorldEvent::Resume { timed_out: false });
+    let until_ns = stream.now_ns() + 20_000;
+    stream
+        .is_fine(SYSMON, WorldEvent::Block { on, until_ns })
+        .passes(20_000)
+        .is_fine(SYSMON, WorldEvent::Resume { timed_out: true });
+    stream.is_wrong(SYSMON, WorldEvent::Block { on, until_ns: until_ns + 40_000 });
+}
+
 /// Found by the example of a replicated register, seed 8: the first worker that gets up has taken it upon itself to wake
 /// sysmon, and is left waiting before it does.
 #[test]

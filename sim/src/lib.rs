@@ -199,7 +199,7 @@ pub struct Report {
     pub panic_at: Option<usize>,
     /// The marks that the program passed.
     pub marks: Marks,
-    /// The names of the hosts, by number: the one of the body is the first.
+    /// The names of the hosts beside the body's own, by number from 1 on.
     pub hosts: Vec<String>,
 }
 
@@ -328,7 +328,7 @@ where
         threads_abandoned: report.abandoned,
         panicked: report.panicked,
         panic_at: report.panic_at,
-        hosts: report.directory.names(),
+        hosts: report.directory.others(),
         marks: report.marks,
     };
     (report, oracles, files_left, hosts)

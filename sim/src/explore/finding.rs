@@ -50,7 +50,7 @@ pub struct Finding {
     pub goroutines: Vec<GoroutineState>,
     /// The descriptors that were open.
     pub open_fds: Vec<OpenFd>,
-    /// The names of the hosts, by number.
+    /// The names of the hosts beside the body's own, by number from 1 on.
     pub hosts: Vec<String>,
     /// Who raised the first panic, if there was one: behind a deadlock it may be the reason.
     pub panicked: Option<String>,
@@ -294,14 +294,13 @@ impl Finding {
 
     /// Which numbers are whose, where there are several hosts.
     fn hosts_fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [_, others @ ..] = self.hosts.as_slice() else { return Ok(()) };
-        for (index, name) in others.iter().enumerate() {
+        for (index, name) in self.hosts.iter().enumerate() {
             let host = HostId::new(index + 1);
             let (separator, address) =
                 (if index == 0 { "\nhosts: " } else { ", " }, host.address());
             write!(f, "{separator}{name} at {address} has g{0}…, fd{0}…", Scope(host).g(0))?;
         }
-        if others.is_empty() { Ok(()) } else { writeln!(f) }
+        if self.hosts.is_empty() { Ok(()) } else { writeln!(f) }
     }
 
     fn goroutines_fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

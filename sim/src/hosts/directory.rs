@@ -67,9 +67,12 @@ impl Directory {
         host.index().checked_sub(1).map_or(TEST, |index| &self.entries[index].name)
     }
 
-    pub(crate) fn names(&self) -> Vec<String> {
-        let others = self.entries.iter().map(|entry| entry.name.clone());
-        std::iter::once(TEST.to_string()).chain(others).collect()
+    pub(super) fn names(&self) -> Vec<String> {
+        std::iter::once(TEST.to_string()).chain(self.others()).collect()
+    }
+
+    pub(crate) fn others(&self) -> Vec<String> {
+        self.entries.iter().map(|entry| entry.name.clone()).collect()
     }
 
     pub(super) fn is_running(&self, host: HostId) -> bool {

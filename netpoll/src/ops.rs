@@ -9,6 +9,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -77,6 +78,11 @@ pub trait RuntimeOps: Debug + Send + Sync {
     fn checkpoint(&self);
     /// Whether descriptors may be exchanged with `std`.
     fn is_real(&self) -> bool;
+    /// See [`Kernel::address_of`](crate::platform::Kernel::address_of).
+    fn address_of(&self, name: &str) -> Option<IpAddr> {
+        let _ = name;
+        None
+    }
 
     /// A stream socket that is bound to `addr` and listens. An internet address may be used again
     /// at once (`SO_REUSEADDR`), as `std` does it.

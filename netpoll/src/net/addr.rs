@@ -11,7 +11,7 @@ use crate::waiter::current_runtime;
 ///
 /// Literal addresses are parsed on the spot. Names are resolved by `std`, that is by the system's
 /// resolver, on the blocking pool while the calling goroutine is parked. A simulated world has no name
-/// server: it knows `localhost` only.
+/// server: it knows `localhost`, and its own hosts by their names.
 pub trait ToSocketAddrs {
     /// What the addresses are taken out of.
     type Iter: Iterator<Item = SocketAddr>;
@@ -135,19 +135,31 @@ fn resolve(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(one((ip, port)));
     }
-    if current_runtime().is_ok_and(|runtime| !runtime.is_real()) {
-        return resolve_simulated(host, port);
+    if let Ok(runtime) = current_runtime()
+        && !runtime.is_real()
+    {
+        return resolve_simulated(host, port, runtime.address_of(host));
     }
     let host = host.to_owned();
     blocking(move || std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)))
 }
 
-fn resolve_simulated(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
-    if host == "localhost" {
-        return Ok(one((Ipv4Addr::LOCALHOST, port)));
+fn resolve_simulated(
+    host: &str,
+    port: u16,
+    known: Option<IpAddr>,
+) -> io::Result<vec::IntoIter<SocketAddr>> {
+    match known {
+        Some(ip) => Ok(one((ip, port))),
+        None if host == "localhost" => Ok(one((Ipv4Addr::LOCALHOST, port))),
+        None => {
+            let text = format!(
+                "a simulated world has no name server for {host:?}: use a literal address or the \
+                 name of one of its hosts"
+            );
+            Err(io::Error::new(ErrorKind::Unsupported, text))
+        }
     }
-    let text = format!("a simulated world has no name server for {host:?}: use a literal address");
-    Err(io::Error::new(ErrorKind::Unsupported, text))
 }
 
 #[cfg(test)]
@@ -193,9 +205,9 @@ mod tests {
 
     #[test]
     fn a_simulated_world_knows_itself_only() {
-        let addrs = resolve_simulated("localhost", 7).unwrap();
+        let addrs = resolve_simulated("localhost", 7, None).unwrap();
         assert!(addrs.eq([SocketAddr::from(([127, 0, 0, 1], 7))]));
-        let error = resolve_simulated("example.org", 7).unwrap_err();
+        let error = resolve_simulated("example.org", 7, None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
 

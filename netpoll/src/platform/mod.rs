@@ -18,6 +18,7 @@ pub mod os;
 
 use std::fmt::Debug;
 use std::io;
+use std::net::IpAddr;
 use std::ops::DerefMut;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
@@ -253,6 +254,12 @@ pub trait Kernel: Debug + Send + Sync + 'static {
     /// may be exchanged with `std`.
     fn is_real(&self) -> bool {
         false
+    }
+
+    /// The address of a host of this name, in a world that is not real and has hosts of its own.
+    fn address_of(&self, name: &str) -> Option<IpAddr> {
+        let _ = name;
+        None
     }
 
     /// Makes an open descriptor that the caller gives up into one that `std` understands, which is a

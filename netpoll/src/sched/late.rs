@@ -1,6 +1,7 @@
 //! The late-bound side of the runtime: what the face asks of it.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -85,6 +86,10 @@ impl<P: Platform> RuntimeOps for Shared<P> {
 
     fn is_real(&self) -> bool {
         self.kernel.is_real()
+    }
+
+    fn address_of(&self, name: &str) -> Option<IpAddr> {
+        self.kernel.address_of(name)
     }
 
     fn listen(&self, addr: SockAddr, backlog: i32) -> io::Result<Arc<dyn Descriptor>> {

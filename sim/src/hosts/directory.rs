@@ -49,7 +49,7 @@ impl Directory {
         Ok(HostId::new(count))
     }
 
-    pub(super) fn find(&self, name: &str) -> Result<HostId, String> {
+    pub(crate) fn find(&self, name: &str) -> Result<HostId, String> {
         match self.names().iter().position(|it| it == name) {
             Some(index) => Ok(HostId::new(index)),
             None => {

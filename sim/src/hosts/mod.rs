@@ -5,7 +5,7 @@
 //! use std::io::{Read, Write};
 //! use netpoll::net::{TcpListener, TcpStream};
 //! use netpoll_sim::Sim;
-//! use netpoll_sim::hosts::{self, address};
+//! use netpoll_sim::hosts;
 //!
 //! Sim::named("two hosts").seeds(0..20).check(|| {
 //!     hosts::start("server", || -> std::io::Result<()> {
@@ -16,7 +16,7 @@
 //!     });
 //!     let mut text = String::new();
 //!     let mut stream = loop {
-//!         match TcpStream::connect((address("server"), 80)) {
+//!         match TcpStream::connect("server:80") {
 //!             Ok(stream) => break stream,
 //!             // It does not listen yet.
 //!             Err(_) => netpoll::time::sleep(std::time::Duration::from_millis(1)),
@@ -28,8 +28,8 @@
 //! ```
 //!
 //! The body of a test is the first goroutine of a host of its own, `test`. [`start`] makes another one: its program is the
-//! first goroutine of a runtime there, and what that starts stays there. Hosts hear each other by [`address`]; a loopback
-//! address means the same host. The run is over when the body is, whatever other hosts do; a panic on any of them
+//! first goroutine of a runtime there, and what that starts stays there. Hosts hear each other by name (`"server:80"`) and
+//! by [`address`]; a loopback address means the same host. The run is over when the body is, whatever other hosts do; a panic on any of them
 //! fails it.
 //!
 //! | what | how |

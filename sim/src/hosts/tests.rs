@@ -72,6 +72,12 @@ fn hosts_hear_each_other_by_their_addresses() {
         assert_eq!(stream.local_addr().unwrap().ip(), address("test"));
         assert_eq!(stream.peer_addr().unwrap().ip(), address("server"));
         assert_eq!(ask(&stream, 7).unwrap(), 8);
+        let (mut named, mut answer) = (TcpStream::connect("server:7000").unwrap(), [1]);
+        named.write_all(&answer).unwrap();
+        named.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [2]);
+        let error = TcpStream::connect("sever:7000").unwrap_err().to_string();
+        assert!(error.contains("no name server for \"sever\""), "{error}");
         assert_eq!(hosts::here(), "test");
         assert_eq!(hosts::names(), ["test", "server"]);
     });

@@ -5,6 +5,7 @@
 //! engine of this crate; the models put the same machine on the threads of their checkers.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -41,6 +42,11 @@ pub trait Host: fmt::Debug + Send + Sync + 'static {
     fn block(&self, waiter: u16, on: BlockedOn, until_ns: u64) -> Wake;
     /// The number of workers that a runtime gets when nobody says.
     fn workers(&self) -> usize;
+    /// The address of a host of the simulated network.
+    fn address_of(&self, name: &str) -> Option<IpAddr> {
+        let _ = name;
+        None
+    }
     /// See [`netpoll::platform::Kernel::checkpoint`].
     fn checkpoint(&self);
 }
@@ -182,6 +188,11 @@ impl Host for EngineHost {
 
     fn workers(&self) -> usize {
         self.workers
+    }
+
+    fn address_of(&self, name: &str) -> Option<IpAddr> {
+        let find = |engine: &Engine| engine.directory().find(name).ok();
+        engine::with(|engine| engine.and_then(find)).map(HostId::address)
     }
 
     fn checkpoint(&self) {

@@ -57,6 +57,7 @@ mod wire;
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use netpoll::platform::{
@@ -443,6 +444,10 @@ impl<H: Host> Kernel for Simulated<H> {
     #[inline]
     fn trace(&self, event: Event) {
         self.host.record(event);
+    }
+
+    fn address_of(&self, name: &str) -> Option<IpAddr> {
+        self.host.address_of(name)
     }
 
     fn default_workers(&self) -> io::Result<usize> {

@@ -49,7 +49,10 @@ impl Kind {
         match event {
             Entry::Runtime(event) => Kind::of_runtime(event),
             Entry::World(event) => match event {
-                WorldEvent::Fault { .. } | WorldEvent::Healed | WorldEvent::Panic => Kind::Fault,
+                WorldEvent::Fault { .. }
+                | WorldEvent::Healed
+                | WorldEvent::Arranged { .. }
+                | WorldEvent::Panic => Kind::Fault,
                 WorldEvent::Spawn { .. }
                 | WorldEvent::Exit
                 | WorldEvent::Block { .. }

@@ -123,6 +123,11 @@ pub enum WorldEvent {
     },
     /// From here on no fault strikes and everything is dull.
     Healed,
+    /// The program changed the world: it took the power from a host, or cut a link.
+    Arranged {
+        /// In words.
+        what: &'static str,
+    },
 }
 
 /// The bits of a readiness mask, with the names that traces print, in print order.
@@ -180,6 +185,7 @@ impl fmt::Display for WorldEvent {
             }
             WorldEvent::Fault { name } => write!(f, "fault {name}"),
             WorldEvent::Healed => f.write_str("the world heals"),
+            WorldEvent::Arranged { what } => f.write_str(what),
         }
     }
 }

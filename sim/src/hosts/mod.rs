@@ -53,10 +53,13 @@ pub mod disk;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use netpoll_traces::WorldEvent;
 
 use directory::Program;
 pub(crate) use directory::{Directory, Roster};
@@ -115,7 +118,7 @@ pub fn here() -> String {
 /// When there is no such host, or it is the one of the test; outside a simulated run.
 pub fn crash(name: &str) {
     let host = find_other(name, "crash");
-    arrange(|machine, env| machine.crash(env, host));
+    arrange(&format!("crash {name}"), |machine, env| machine.crash(env, host));
     engine::inside("crashing a host", |engine| {
         engine.directory().set_down(host);
         engine.kill(host, false);
@@ -132,7 +135,7 @@ pub fn restart(name: &str) {
         assert!(!engine.directory().is_running(host), "the host {name:?} is running");
         engine.revive(host);
     });
-    arrange(|machine, _| machine.start(host));
+    arrange(&format!("restart {name}"), |machine, _| machine.start(host));
     directory::boot(host);
 }
 
@@ -154,6 +157,7 @@ pub fn is_running(name: &str) -> bool {
 /// When there is no such host, or it is the one of the test; outside a simulated run.
 pub fn pause(name: &str) {
     let host = find_other(name, "pause");
+    arrange(&format!("pause {name}"), |_, _| ());
     engine::inside("pausing a host", |engine| engine.set_paused(host, true));
 }
 
@@ -163,6 +167,7 @@ pub fn pause(name: &str) {
 /// When there is no such host, or it is the one of the test; outside a simulated run.
 pub fn resume(name: &str) {
     let host = find_other(name, "resume");
+    arrange(&format!("resume {name}"), |_, _| ());
     engine::inside("resuming a host", |engine| engine.set_paused(host, false));
 }
 
@@ -172,7 +177,7 @@ pub fn resume(name: &str) {
 /// # Panics
 /// When there is no such host, or both are the same; outside a simulated run.
 pub fn partition(a: &str, b: &str) {
-    set_links(&[(a, b), (b, a)], false);
+    set_links(&format!("partition {a} and {b}"), &[(a, b), (b, a)], false);
 }
 
 /// Mends both directions between two hosts.
@@ -180,7 +185,7 @@ pub fn partition(a: &str, b: &str) {
 /// # Panics
 /// As [`partition`].
 pub fn heal(a: &str, b: &str) {
-    set_links(&[(a, b), (b, a)], true);
+    set_links(&format!("heal {a} and {b}"), &[(a, b), (b, a)], true);
 }
 
 /// Cuts one direction: `to` hears nothing from `from`, which still hears `to`.
@@ -188,7 +193,7 @@ pub fn heal(a: &str, b: &str) {
 /// # Panics
 /// As [`partition`].
 pub fn cut(from: &str, to: &str) {
-    set_links(&[(from, to)], false);
+    set_links(&format!("cut {from} to {to}"), &[(from, to)], false);
 }
 
 /// Mends one direction.
@@ -196,7 +201,7 @@ pub fn cut(from: &str, to: &str) {
 /// # Panics
 /// As [`partition`].
 pub fn mend(from: &str, to: &str) {
-    set_links(&[(from, to)], true);
+    set_links(&format!("mend {from} to {to}"), &[(from, to)], true);
 }
 
 /// Cuts a host off from all others that there are.
@@ -207,7 +212,7 @@ pub fn isolate(name: &str) {
     let all = names();
     let others = all.iter().map(String::as_str).filter(|&other| other != name);
     let links: Vec<_> = others.flat_map(|other| [(name, other), (other, name)]).collect();
-    set_links(&links, false);
+    set_links(&format!("isolate {name}"), &links, false);
 }
 
 /// Mends everything that is cut.
@@ -218,7 +223,7 @@ pub fn heal_all() {
     let all = names();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let pairs = all.iter().flat_map(|&a| all.iter().map(move |&b| (a, b)));
-    set_links(&pairs.filter(|(a, b)| a != b).collect::<Vec<_>>(), true);
+    set_links("heal all", &pairs.filter(|(a, b)| a != b).collect::<Vec<_>>(), true);
 }
 
 /// Sets how long each packet takes between two hosts, in both directions: something in this range, by a choice of which
@@ -230,11 +235,14 @@ pub fn latency(a: &str, b: &str, range: RangeInclusive<Duration>) {
     assert!(!range.is_empty(), "a latency from {:?} to {:?}", range.start(), range.end());
     let ns = |time: &Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4);
     let (least_ns, most_ns) = (ns(range.start()), ns(range.end()));
-    let (a, b) = two(a, b);
-    arrange(|machine, _| {
-        machine.set_latency(a, b, least_ns, most_ns);
-        machine.set_latency(b, a, least_ns, most_ns);
-    });
+    let (from, to) = two(a, b);
+    arrange(
+        &format!("latency of {a} and {b}: {:?} to {:?}", range.start(), range.end()),
+        |machine, _| {
+            machine.set_latency(from, to, least_ns, most_ns);
+            machine.set_latency(to, from, least_ns, most_ns);
+        },
+    );
 }
 
 /// Resets all connections between two hosts.
@@ -242,8 +250,10 @@ pub fn latency(a: &str, b: &str, range: RangeInclusive<Duration>) {
 /// # Panics
 /// As [`partition`].
 pub fn reset_connections(a: &str, b: &str) {
-    let (a, b) = two(a, b);
-    arrange(|machine, env| machine.reset_connections(env, a, b));
+    let (one, other) = two(a, b);
+    arrange(&format!("reset connections of {a} and {b}"), |machine, env| {
+        machine.reset_connections(env, one, other)
+    });
 }
 
 /// The names of all hosts, that of the test included, in the order in which they were started.
@@ -273,20 +283,35 @@ fn two(a: &str, b: &str) -> (HostId, HostId) {
     (find(a), find(b))
 }
 
-fn set_links(links: &[(&str, &str)], is_open: bool) {
+fn set_links(what: &str, links: &[(&str, &str)], is_open: bool) {
     let links: Vec<_> = links.iter().map(|&(from, to)| two(from, to)).collect();
-    arrange(|machine, _| {
+    arrange(what, |machine, _| {
         for (from, to) in links {
             machine.set_link(from, to, is_open);
         }
     });
 }
 
-/// A point, a change of the world, and another point.
-fn arrange<R>(change: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
+/// A point, and a change of the world, which the trace tells in these words.
+fn arrange<R>(what: &str, change: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
     let kernel = engine::inside("changing the world", |engine| {
         engine.call_point();
+        engine.record(WorldEvent::Arranged { what: kept(what) }.into());
         engine.kernel_of(HostId::TEST).expect("a run of hosts has a kernel")
     });
     kernel.arrange(change)
+}
+
+/// A text that lives as long as the process, since records are `Copy`. There are as many as programs say different things.
+fn kept(text: &str) -> &'static str {
+    static KEPT: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    match kept.get(text) {
+        Some(text) => text,
+        None => {
+            let text: &'static str = text.to_string().leak();
+            kept.insert(text);
+            text
+        }
+    }
 }

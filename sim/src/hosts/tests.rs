@@ -383,6 +383,13 @@ fn a_panic_on_any_host_fails_the_run_and_the_report_says_where() {
     assert!(report.contains("g100001 panicked at"), "{report}");
     assert!(report.contains("hosts: server at 10.0.0.1 has g100000"), "{report}");
     assert!(report.contains("server/w"), "{report}");
+    let failed = Sim::named("tells").seeds(0..1).faults(Faults::none()).try_check(|| -> () {
+        hosts::start("server", || ());
+        hosts::partition("test", "server");
+        panic!("no more");
+    });
+    let report = failed.unwrap_err().to_string();
+    assert!(report.contains("partition test and server"), "{report}");
 }
 
 #[test]

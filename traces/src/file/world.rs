@@ -53,6 +53,7 @@ packed_events! { WorldEvent:
     137 Harvest { fd: i32, file: u32, events: u32, data: u64 }
     138 Fault { name: &'static str }
     139 Healed {}
+    140 Arranged { what: &'static str }
 }
 
 /// The name that an event refers to, if it refers to one.
@@ -61,6 +62,7 @@ pub(super) fn name_in(event: Entry) -> Option<&'static str> {
         Entry::Runtime(Event::Syscall { name, .. }) | Entry::World(WorldEvent::Fault { name }) => {
             Some(name)
         }
+        Entry::World(WorldEvent::Arranged { what }) => Some(what),
         _ => None,
     }
 }

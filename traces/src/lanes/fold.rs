@@ -72,7 +72,9 @@ impl Kind {
     fn of(record: &Record) -> Kind {
         match record.event {
             _ if record.thread == ThreadId::KERNEL => Kind::Kernel,
-            Entry::World(WorldEvent::Fault { .. } | WorldEvent::Healed) => Kind::Kernel,
+            Entry::World(
+                WorldEvent::Fault { .. } | WorldEvent::Healed | WorldEvent::Arranged { .. },
+            ) => Kind::Kernel,
             Entry::World(_) => Kind::Worker,
             Entry::Runtime(event) => match event {
                 Event::Syscall { .. } => Kind::Call,

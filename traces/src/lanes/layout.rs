@@ -186,6 +186,10 @@ impl Line {
 
 /// Breaks a text into lines of this width, at spaces where there are some.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    if text.contains('\n') {
+        // A message of several lines has them for a reason.
+        return text.lines().flat_map(|line| wrap(line.trim_end(), width)).collect();
+    }
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut used = 0;
@@ -217,6 +221,7 @@ mod tests {
         assert_eq!(wrap("a bc def", 4), ["a bc", "def"]);
         assert_eq!(wrap("abcdefg h", 3), ["abc", "def", "g h"]);
         assert_eq!(wrap("", 3), [""]);
+        assert_eq!(wrap("a:\n  bc def\n", 6), ["a:", "bc def"]);
     }
 
     #[test]

@@ -60,7 +60,9 @@ pub(super) fn phrase(trace: &Trace, scene: &Scene, record: &Record) -> Phrase {
                     on => write!(cell, "block: {on}{until}"),
                 }
             }
-            WorldEvent::Fault { .. } | WorldEvent::Healed => write!(world, "{event}"),
+            WorldEvent::Fault { .. } | WorldEvent::Healed | WorldEvent::Arranged { .. } => {
+                write!(world, "{event}")
+            }
             event => write!(cell, "{event}"),
         },
         Entry::Runtime(event) => match event {

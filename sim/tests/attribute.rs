@@ -91,6 +91,17 @@ mod fixtures {
         }
     }
 
+    #[netpoll_sim::test(seeds = 100..101, time_limit = "500ms")]
+    fn never_ends_when_it_is_smaller() {
+        if is_wanted() {
+            let many = rand::below(1 << 40);
+            while many == 0 {
+                hint::spin_loop();
+            }
+            panic!("it is many");
+        }
+    }
+
     #[netpoll_sim::test(seeds = 100, time_limit = "500ms")]
     fn never_ends() {
         if is_wanted() && rand::below(10) == 7 {
@@ -250,4 +261,16 @@ fn a_run_that_never_ends_is_ended_and_says_where_it_was() {
         let which = format!("fixtures::never_ends, {}: has not ended in 500ms", file.0.display());
         assert!(shown.contains(&which), "no `{which}` in:\n{shown}");
     }
+}
+
+#[test]
+fn a_failure_whose_smaller_runs_never_end_is_told_as_it_was_found() {
+    let output = run(&["--exact", "fixtures::never_ends_when_it_is_smaller"], &[]);
+    assert_eq!(output.status.code(), Some(101));
+    let report = text(&output);
+    for part in ["it is many", "not made smaller: a smaller run has not ended in 500ms", "replay:"]
+    {
+        assert!(report.contains(part), "no `{part}` in:\n{report}");
+    }
+    saved(&report);
 }

@@ -42,6 +42,12 @@
 //!
 //! All of these are done at once, between two steps of everybody else, and may be done by any goroutine of any host.
 //!
+//! # What is left behind
+//!
+//! A host that runs when the body comes to its end, or that crashes, is abandoned where it stands, and what it holds is
+//! leaked: its goroutines cannot be unwound without running again. That is some ten kilobytes for a small host; a
+//! hundred thousand seeds of three hosts want a machine with gigabytes, or several processes.
+//!
 //! # What hosts must not share
 //!
 //! A program may look at plain data of the test, behind an `Arc<Mutex<…>>` for example, to say what it has seen. It must

@@ -24,7 +24,8 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, Location};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 pub use place::Place;
@@ -53,6 +54,8 @@ const SHRINK_MAX: Duration = Duration::from_secs(10);
 /// * an [oracle](crate::oracle) sees what must not be: a deadlock, goroutines or descriptors left at the end, a timer that
 ///   is late;
 /// * it does not end.
+///
+/// The closure may start [other hosts](crate::hosts), with a network between them, and take their power.
 ///
 /// The seed that failed, smallest first, is made smaller and kept in a failure file, and the report says what happened
 /// and how to see it again. Failure files of earlier runs of the same test are tried before any seed.
@@ -289,8 +292,9 @@ impl Sim {
             })
             .map_err(fail)?;
         if let Some(finding) = summary.finding {
-            let finding = finding.shrunk(&Budget { time: SHRINK_MAX, ..Budget::default() });
-            let notes = keep::trace_of_failure(&finding, settings);
+            let (finding, note) = self.made_smaller(finding, watchdog.last_words());
+            let mut notes = keep::trace_of_failure(&finding, settings);
+            notes.extend(note);
             return Err(fail(keep::save(finding, notes, &self.place, settings)));
         }
         let is_whole = settings.seeds.is_none();
@@ -299,6 +303,30 @@ impl Sim {
         }
         keep::trace_of_seed(&plan, settings);
         Ok(Passed { place: self.place, progress: summary.progress, replayed })
+    }
+
+    /// Makes a failure smaller, on another thread: a smaller run may be one that never ends, and then the failure is told
+    /// as it was found. `words` are for a run that takes the process along.
+    fn made_smaller(&self, finding: Finding, words: &'static str) -> (Finding, Option<String>) {
+        let patience = SHRINK_MAX + self.time_limit;
+        let (sender, smaller) = mpsc::channel();
+        let large = finding.clone();
+        let shrinker = thread::Builder::new().name("netpoll-sim shrinker".to_string());
+        let started = shrinker.spawn(move || {
+            last_words::begin(large.seed, words);
+            let budget = Budget { time: SHRINK_MAX, ..Budget::default() };
+            // Nobody waits any more if it took too long.
+            let _late = sender.send(large.shrunk(&budget));
+        });
+        let why = match started.map(|_| smaller.recv_timeout(patience)) {
+            Ok(Ok(smaller)) => return (smaller, None),
+            Ok(Err(mpsc::RecvTimeoutError::Timeout)) => {
+                format!("a smaller run has not ended in {:?}", self.time_limit)
+            }
+            Ok(Err(mpsc::RecvTimeoutError::Disconnected)) => "the search panicked".to_string(),
+            Err(error) => format!("a thread cannot be started: {error}"),
+        };
+        (finding, Some(format!("not made smaller: {why}")))
     }
 
     /// The program as the explorer wants it. It lives as long as the process, as what an abandoned run holds does.

@@ -82,6 +82,11 @@ impl<'a> Watchdog<'a> {
         }
     }
 
+    /// What a run says that takes the process along; the seed comes between its lines.
+    pub(super) fn last_words(&self) -> &'static str {
+        self.last_words
+    }
+
     /// Watches while `runs` goes on.
     pub(super) fn around<T>(&self, runs: impl FnOnce() -> T) -> T {
         last_words::install();

@@ -29,10 +29,11 @@
 //!
 //! Tested in `engine/tests.rs`.
 
-pub(crate) mod hosts;
+mod hosts;
 mod outcome;
 mod panics;
 mod points;
+pub(crate) mod scope;
 mod stacks;
 #[cfg(test)]
 mod tests;
@@ -58,8 +59,9 @@ use crate::kernel::{HostId, SimKernel};
 use crate::marks::Marks;
 use crate::oracle::{Checks, Idle, Moved, Oracles};
 use crate::tally::Tally;
-use hosts::{HostRecord, Outlook, Scope, scoped};
+use hosts::{HostRecord, Outlook};
 pub use points::Wake;
+use scope::{Scope, scoped};
 use threads::Threads;
 
 /// Where the clock of a run starts. Not 0, because the runtime's clock never is.

@@ -7,7 +7,7 @@ use netpoll::platform::{Park as _, Platform};
 use netpoll::runtime::{GoroutineState, Inspector};
 
 use super::violation::{Property, Violation};
-use crate::engine::hosts::Scope;
+use crate::engine::scope::Scope;
 use crate::engine::{self, Engine};
 use crate::oracle::End;
 use crate::scenarios::Scenario;

@@ -11,7 +11,7 @@ use super::execution::{Execution, Options, WORKERS_DEFAULT, execute};
 use super::needs::{needs, sentence};
 use super::violation::{Property, Violation, status_text};
 use super::{Plan, determinism};
-use crate::engine::hosts::Scope;
+use crate::engine::scope::Scope;
 use crate::oracle::deadlock::waits_on;
 use crate::scenarios::Scenario;
 use crate::shrink::Shrunk;

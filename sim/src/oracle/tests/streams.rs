@@ -301,8 +301,8 @@ fn oracle_9_sees_a_sysmon_that_does_not_poll_for_busy_workers() {
     assert_eq!(violation.sentence, expected);
 }
 
-#[test]
-fn oracle_9_sees_a_sysmon_that_sleeps_while_a_worker_works() {
+/// Both workers and sysmon have gone to sleep; there is something to do, and the first worker gets up.
+fn one_gets_up_while_sysmon_sleeps() -> Stream {
     let mut stream = Stream::new();
     let on = BlockedOn::Parker(1);
     stream
@@ -311,6 +311,12 @@ fn oracle_9_sees_a_sysmon_that_sleeps_while_a_worker_works() {
         .is_fine(SYSMON, WorldEvent::Block { on, until_ns: u64::MAX })
         .is_fine(MAIN, Event::Go { g: 7 })
         .is_fine(W0, Event::Worker { phase: WorkerPhase::Awake });
+    stream
+}
+
+#[test]
+fn oracle_9_sees_a_sysmon_that_sleeps_while_a_worker_works() {
+    let mut stream = one_gets_up_while_sysmon_sleeps();
     stream.scene.blocked = vec![SYSMON, W1];
     let violation = stream.is_wrong(W0, Event::Run { g: 7 });
     let expected = "L6 starvation: w0 works, and sysmon sleeps until somebody wakes it";
@@ -344,14 +350,7 @@ fn oracle_9_knows_that_sysmon_pauses_before_it_looks_when_it_was_woken() {
 /// sysmon, and is left waiting before it does.
 #[test]
 fn oracle_9_knows_that_another_worker_may_be_about_to_wake_sysmon() {
-    let mut stream = Stream::new();
-    let on = BlockedOn::Parker(1);
-    stream
-        .is_fine(W0, Event::Worker { phase: WorkerPhase::Parked })
-        .is_fine(W1, Event::Worker { phase: WorkerPhase::Parked })
-        .is_fine(SYSMON, WorldEvent::Block { on, until_ns: u64::MAX })
-        .is_fine(MAIN, Event::Go { g: 7 })
-        .is_fine(W0, Event::Worker { phase: WorkerPhase::Awake });
+    let mut stream = one_gets_up_while_sysmon_sleeps();
     stream.scene.blocked = vec![SYSMON];
     stream
         .is_fine(W0, Event::Run { g: 7 })

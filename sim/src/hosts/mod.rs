@@ -45,7 +45,7 @@
 //! # What is left behind
 //!
 //! A host that runs when the body comes to its end, or that crashes, is abandoned where it stands, and what it holds is
-//! leaked: its goroutines cannot be unwound without running again. That is some ten kilobytes for a small host; a
+//! leaked: its goroutines cannot be unwound without running again. That is some thirty kilobytes for a small host: a
 //! hundred thousand seeds of three hosts want a machine with gigabytes, or several processes.
 //!
 //! # What hosts must not share

@@ -33,4 +33,4 @@ pub mod text;
 pub use caption::{Caption, Guilt};
 pub use file::{FileError, Origin, TraceFile, write_whole};
 pub use record::{BlockedOn, Entry, Readiness, Record, ThreadId, WorldEvent};
-pub use recorder::{Keep, Recorder, Trace, worker_number};
+pub use recorder::{HOST_SCOPE, Keep, Recorder, Trace, worker_number};

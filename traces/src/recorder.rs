@@ -149,7 +149,27 @@ pub fn worker_number(name: &str) -> Option<u16> {
     is_number.then(|| digits.parse().ok())?
 }
 
+/// In a trace of several hosts the goroutines, descriptors, workers and places in tables of host n are numbered from n
+/// times this on: `g200003` is the third goroutine of host 2. More than any of them has.
+pub const HOST_SCOPE: u64 = 100_000;
+
 impl Trace {
+    /// The number of each thread's host. The threads of host 0 have plain names; those of others the host's name in
+    /// front, as in `server/w0`, and hosts are numbered as they appear.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<usize> {
+        let mut known: Vec<&str> = Vec::new();
+        let hosts = self.threads.iter().map(|thread| {
+            let Some((host, _)) = thread.split_once('/') else { return 0 };
+            let place = known.iter().position(|&it| it == host).unwrap_or_else(|| {
+                known.push(host);
+                known.len() - 1
+            });
+            place + 1
+        });
+        hosts.collect()
+    }
+
     /// How many threads there are: those that were introduced, and those that are only seen.
     #[must_use]
     pub fn thread_count(&self) -> usize {

@@ -1,21 +1,17 @@
 //! The numbers of a host in a trace of several.
 //!
 //! Each runtime numbers its goroutines, and each process its descriptors, from the beginning. In the trace those of host n begin at
-//! n times [`SCOPE`], so that no renderer has to know of hosts: `g200003` is the third goroutine of host 2. Oracles
+//! n times [`HOST_SCOPE`], so that no renderer has to know of hosts: `g200003` is the third goroutine of host 2. Oracles
 //! see the numbers that the runtime gave.
 
 use netpoll::platform::RawFd;
 use netpoll::runtime::{GoroutineState, ParkedIo};
 use netpoll::sched::g::Status;
 use netpoll::trace::{Event, SlotState, TimerUse, WaitReason};
-use netpoll_traces::{BlockedOn, Entry, WorldEvent};
+use netpoll_traces::{BlockedOn, Entry, HOST_SCOPE, WorldEvent};
 
 use crate::OpenFd;
 use crate::kernel::HostId;
-
-/// Goroutines, descriptors, workers and places in tables of host n are numbered from n times this on. More than any
-/// of them has: a process may have 20,000 descriptors, and a run of so many goroutines would take minutes.
-pub(crate) const SCOPE: u64 = 100_000;
 
 /// The same in the numbers of the whole run.
 #[cold]
@@ -31,7 +27,7 @@ pub(crate) struct Scope(pub(crate) HostId);
 
 impl Scope {
     fn base(&self) -> u64 {
-        self.0.index() as u64 * SCOPE
+        self.0.index() as u64 * HOST_SCOPE
     }
 
     pub(crate) fn g(&self, g: u64) -> u64 {

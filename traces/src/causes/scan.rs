@@ -103,7 +103,9 @@ impl Scan {
             self.wakeups.watch(fd, data);
         }
         if self.io.kernel(&mut self.found, at, event) {
-            self.wakeups.queued(at);
+            if let Some(fd) = Entry::from(event).fd() {
+                self.wakeups.queued(at, fd);
+            }
             self.wakeups.edge(&mut self.found, at, event);
         }
     }

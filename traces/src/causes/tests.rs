@@ -425,3 +425,53 @@ fn arrows_are_found_from_both_ends() {
     assert_eq!(ends(causes.after(1).collect()), [(1, 2)]);
     assert!(causes.before(0).is_empty());
 }
+
+/// Threads of two hosts beside the plain one, `b` started again.
+fn hosts_trace(events: &[(u16, Entry)]) -> Trace {
+    let mut recorder = Recorder::new(Keep::All);
+    for name in ["main", "netpoll-w0", "a/main", "a/w0", "b/main", "b/w0", "b/main", "b/w0"] {
+        recorder.add_thread(name);
+    }
+    for (time, (thread, event)) in events.iter().enumerate() {
+        recorder.record(time as u64, ThreadId(*thread), *event);
+    }
+    recorder.finish()
+}
+
+#[test]
+fn what_happens_on_a_host_wakes_nobody_on_another_one() {
+    let edge_of = |fd| WorldEvent::Edge { fd, file: 5, ready: IN, wakeup: IN }.into();
+    let watch_of =
+        |fd, data| WorldEvent::Watch { fd, file: 5, events: IN, data, queued: false }.into();
+    let kernel = KERNEL.0;
+    let trace = hosts_trace(&[
+        (kernel, watch_of(9, encode(7, 1))),
+        (kernel, watch_of(200_009, encode(200_007, 1))),
+        (1, block(BlockedOn::Poll(3))),
+        (5, block(BlockedOn::Poll(200_003))),
+        (kernel, edge_of(200_009)),
+        (kernel, edge_of(9)),
+        (1, resume(false)),
+        (5, resume(false)),
+        // Worker 0 of host 2, in its first life and in its second.
+        (5, block(BlockedOn::Parker(1))),
+        (4, Event::Wake { worker: 200_000 }.into()),
+        (5, resume(false)),
+        (0, WorldEvent::Spawn { thread: ThreadId(7) }.into()),
+        (7, block(BlockedOn::Parker(2))),
+        (3, Event::Wake { worker: 0 }.into()),
+        (6, Event::Wake { worker: 200_000 }.into()),
+        (7, resume(false)),
+    ]);
+    assert_eq!(trace.hosts(), [0, 0, 1, 1, 2, 2, 2, 2]);
+    let causes = Causes::of(&trace);
+    let found = causes.arrows().iter().map(|arrow| (arrow.from, arrow.to, arrow.why));
+    let expected = [
+        (5, 6, Why::Rouse),
+        (4, 7, Why::Rouse),
+        (9, 10, Why::Wake),
+        (11, 12, Why::Spawn),
+        (14, 15, Why::Wake),
+    ];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+}

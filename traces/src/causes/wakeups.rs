@@ -1,12 +1,14 @@
 //! Threads: who started, woke or broke off whom.
 
+use std::collections::BTreeMap;
+
 use netpoll::platform::RawFd;
 use netpoll::poll::lives::BREAK;
 use netpoll::trace::{Event, WorkerPhase};
 
 use super::Why;
 use super::scan::Found;
-use crate::{BlockedOn, ThreadId, Trace, WorldEvent, worker_number};
+use crate::{BlockedOn, HOST_SCOPE, ThreadId, Trace, WorldEvent, worker_number};
 
 /// What is known of a thread.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,10 +28,22 @@ struct Thread {
 #[derive(Debug)]
 pub(super) struct Wakeups {
     threads: Vec<Thread>,
-    /// The thread of each worker that has a name like one.
-    workers: Vec<Option<usize>>,
+    /// The names of the threads.
+    names: Vec<String>,
+    /// The host of each thread.
+    hosts: Vec<usize>,
+    /// By host.
+    breaks: Vec<Break>,
+    /// The thread of each worker that has a name like one, by the number that events have: the latest one, where a
+    /// host was started again.
+    workers: BTreeMap<u32, usize>,
+}
+
+/// What is known of the breaks of one poller.
+#[derive(Clone, Copy, Debug, Default)]
+struct Break {
     /// The descriptor that breaks a poll, once it has been seen.
-    break_fd: Option<RawFd>,
+    fd: Option<RawFd>,
     /// A break that no edge has been seen of.
     sent: Option<usize>,
     /// A break that has not been drained.
@@ -38,15 +52,46 @@ pub(super) struct Wakeups {
 
 impl Wakeups {
     pub(super) fn new(trace: &Trace, threads: usize) -> Wakeups {
-        let mut workers = Vec::new();
+        let mut hosts = trace.hosts();
+        hosts.resize(threads, 0);
+        let count = hosts.iter().max().map_or(1, |last| last + 1);
+        let mut workers = BTreeMap::new();
         for (place, name) in trace.threads.iter().enumerate() {
-            if let Some(number) = worker_number(name).map(usize::from) {
-                workers.resize(workers.len().max(number + 1), None);
-                workers[number] = Some(place);
+            let short = name.split_once('/').map_or(name.as_str(), |(_, short)| short);
+            if let Some(number) = worker_number(short) {
+                let number = hosts[place] as u64 * HOST_SCOPE + u64::from(number);
+                // Of a host that is started again the first ones are alive in the beginning.
+                workers.entry(number as u32).or_insert(place);
             }
         }
         let threads = vec![Thread::default(); threads];
-        Wakeups { threads, workers, break_fd: None, sent: None, undrained: None }
+        let names = trace.threads.clone();
+        Wakeups { threads, names, hosts, breaks: vec![Break::default(); count], workers }
+    }
+
+    /// The host that a descriptor is of.
+    fn host_of(&self, fd: RawFd) -> usize {
+        // In a trace of one host numbers have no limit.
+        let is_alone = self.breaks.len() == 1;
+        if is_alone { 0 } else { (fd.max(0) as u64 / HOST_SCOPE) as usize }
+    }
+
+    fn breaks_of(&mut self, host: usize) -> Option<&mut Break> {
+        self.breaks.get_mut(host)
+    }
+
+    fn breaks_at(&mut self, thread: ThreadId) -> Option<&mut Break> {
+        let host = *self.hosts.get(usize::from(thread.0))?;
+        self.breaks_of(host)
+    }
+
+    /// A thread was started: from here on it is the worker of its name.
+    fn is_born(&mut self, place: usize) {
+        let old =
+            self.workers.iter_mut().find(|(_, old)| self.names.get(**old) == self.names.get(place));
+        if let Some((_, old)) = old {
+            *old = place;
+        }
     }
 
     /// A thread does something.
@@ -55,10 +100,11 @@ impl Wakeups {
         found.add(spawned, at, Why::Spawn);
     }
 
-    /// An event was queued: the first one ends the poll of who is blocked there.
-    pub(super) fn queued(&mut self, at: usize) {
-        for thread in &mut self.threads {
-            if matches!(thread.blocked, Some(BlockedOn::Poll(_))) {
+    /// An event of a descriptor was queued: the first one ends the poll of who is blocked on that host.
+    pub(super) fn queued(&mut self, at: usize, fd: RawFd) {
+        let host = self.host_of(fd);
+        for (thread, &its) in self.threads.iter_mut().zip(&self.hosts) {
+            if its == host && matches!(thread.blocked, Some(BlockedOn::Poll(_))) {
                 thread.roused.get_or_insert(at);
             }
         }
@@ -67,9 +113,11 @@ impl Wakeups {
     /// An event was queued by `event`: perhaps that of the break descriptor.
     pub(super) fn edge(&mut self, found: &mut Found, at: usize, event: WorldEvent) {
         if let WorldEvent::Edge { fd, .. } = event
-            && self.break_fd == Some(fd)
+            && let host = self.host_of(fd)
+            && let Some(breaks) = self.breaks_of(host)
+            && breaks.fd == Some(fd)
         {
-            found.add(self.sent.take(), at, Why::Break);
+            found.add(breaks.sent.take(), at, Why::Break);
         }
     }
 
@@ -83,9 +131,11 @@ impl Wakeups {
         let here = usize::from(thread.0);
         match event {
             WorldEvent::Spawn { thread } => {
-                if let Some(thread) = self.threads.get_mut(usize::from(thread.0)) {
+                let place = usize::from(thread.0);
+                if let Some(thread) = self.threads.get_mut(place) {
                     thread.spawned = Some(at);
                 }
+                self.is_born(place);
             }
             WorldEvent::Block { on, .. } => {
                 let thread = &mut self.threads[here];
@@ -134,13 +184,17 @@ impl Wakeups {
                 found.add(woken, at, Why::Wake);
             }
             Event::Wake { worker } => {
-                if let Some(&Some(thread)) = self.workers.get(worker as usize) {
+                if let Some(&thread) = self.workers.get(&worker) {
                     self.threads[thread].woken = Some(at);
                 }
             }
-            Event::Break { sent: true } => (self.sent, self.undrained) = (Some(at), Some(at)),
+            Event::Break { sent: true } => {
+                if let Some(breaks) = self.breaks_at(thread) {
+                    (breaks.sent, breaks.undrained) = (Some(at), Some(at));
+                }
+            }
             Event::Drained => {
-                let undrained = self.undrained.take();
+                let undrained = self.breaks_at(thread).and_then(|breaks| breaks.undrained.take());
                 found.add(undrained.filter(|_| !by_harvest), at, Why::Break);
             }
             _ => {}
@@ -149,8 +203,11 @@ impl Wakeups {
 
     /// The kernel watches this descriptor for a poll that `data` comes with.
     pub(super) fn watch(&mut self, fd: RawFd, data: u64) {
-        if data == BREAK {
-            self.break_fd = Some(fd);
+        let host = self.host_of(fd);
+        if data == BREAK
+            && let Some(breaks) = self.breaks_of(host)
+        {
+            breaks.fd = Some(fd);
         }
     }
 }

@@ -54,6 +54,7 @@ impl Stamped {
 
     fn from_bytes(bytes: &[u8]) -> Stamped {
         let mut words = bytes.chunks(8).map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap()));
+        // No bytes are the register in its beginning: 0, written by nobody.
         let mut next = || words.next().unwrap_or_default();
         Stamped { count: next(), writer: next(), value: next() }
     }
@@ -62,6 +63,7 @@ impl Stamped {
 /// The program of a replica. A request is a stamped value, answered by the highest that the replica has: 0 asks, since
 /// it is never the highest.
 pub(crate) fn replica(bug: Bug) -> io::Result<()> {
+    // Nothing is there before the first write.
     let kept = disk::read("register").unwrap_or_default();
     let kept = Arc::new(Mutex::new(Stamped::from_bytes(&kept)));
     let listener = TcpListener::bind(("0.0.0.0", PORT))?;

@@ -15,20 +15,18 @@ use crate::kernel::HostId;
 use crate::oracle::{Look, Oracles};
 use crate::strategy::PointKind;
 
-/// What the engine knows of a host.
-#[derive(Default)]
-pub(super) struct HostRecord {
-    /// What its threads' names begin with; nothing for the body's own.
-    pub(super) prefix: String,
-    pub(super) oracles: Option<Box<Oracles>>,
-}
-
 impl Engine {
-    /// Makes another host, whose first thread is yet to be started.
-    pub(crate) fn add_host(&self, name: &str) {
-        let is_watched = self.hosts.borrow()[0].oracles.is_some();
+    /// Makes another host. Nobody watches it before it is [started](Engine::start_host).
+    pub(crate) fn add_host(&self) {
+        self.oracles.borrow_mut().push(None);
+    }
+
+    /// Starts the first thread of a host, under oracles that have seen nothing, if there are any in this run.
+    pub(crate) fn start_host(&self, host: HostId, body: Box<dyn FnOnce() + Send>) {
+        let is_watched = self.oracles.borrow()[HostId::TEST.index()].is_some();
         let oracles = is_watched.then(|| self.fresh_oracles());
-        self.hosts.borrow_mut().push(HostRecord { prefix: format!("{name}/"), oracles });
+        self.oracles.borrow_mut()[host.index()] = oracles;
+        self.spawn_on(host, "main", body);
     }
 
     /// Oracles that have seen nothing, and know that the threads that there are are none of theirs.
@@ -51,25 +49,18 @@ impl Engine {
         let is_own = self.host() == host;
         let spared = (is_own && spares_caller).then_some(this);
         self.threads.kill(host, spared);
-        self.hosts.borrow_mut()[host.index()].oracles = None;
+        self.oracles.borrow_mut()[host.index()] = None;
         if is_own && spared.is_none() {
             self.leave_for_good();
-        }
-    }
-
-    /// A host that was killed begins anew: its oracles have seen nothing.
-    pub(crate) fn revive(&self, host: HostId) {
-        let is_watched = self.hosts.borrow()[0].oracles.is_some();
-        if is_watched {
-            let oracles = self.fresh_oracles();
-            self.hosts.borrow_mut()[host.index()].oracles = Some(oracles);
         }
     }
 
     /// Stops the threads of a host where they are, or lets them go on. What oracles say of how late something may be
     /// is not for a host that stood still, so from its first pause on none watches it.
     pub(crate) fn set_paused(&self, host: HostId, is_paused: bool) {
-        self.hosts.borrow_mut()[host.index()].oracles = None;
+        if is_paused {
+            self.oracles.borrow_mut()[host.index()] = None;
+        }
         self.threads.set_paused(host, is_paused);
         if is_paused && self.host() == host {
             let this = self.threads.current();
@@ -83,9 +74,7 @@ impl Engine {
         // Whoever is picked is the running thread from there on.
         let this = self.threads.current().0;
         self.pick(PointKind::Blocked);
-        loop {
-            self.threads.suspend(this);
-        }
+        self.never_runs_again(this)
     }
 }
 

@@ -59,7 +59,7 @@ use crate::kernel::{HostId, SimKernel};
 use crate::marks::Marks;
 use crate::oracle::{Checks, Idle, Moved, Oracles};
 use crate::tally::Tally;
-use hosts::{HostRecord, Outlook};
+use hosts::Outlook;
 pub use points::Wake;
 use scope::{Scope, scoped};
 use threads::Threads;
@@ -192,7 +192,7 @@ pub(crate) struct Engine {
     choices: RefCell<Choices>,
     recorder: RefCell<Recorder>,
     /// By [`HostId`].
-    hosts: RefCell<Vec<HostRecord>>,
+    oracles: RefCell<Vec<Option<Box<Oracles>>>>,
     /// The index of the record of the first panic.
     panic_at: Cell<Option<usize>>,
     /// What those of another host than the body's saw.
@@ -259,10 +259,7 @@ impl Engine {
             threads: Threads::default(),
             choices: RefCell::new(config.choices),
             recorder: RefCell::new(config.recorder),
-            hosts: RefCell::new(vec![HostRecord {
-                oracles: config.oracles,
-                ..HostRecord::default()
-            }]),
+            oracles: RefCell::new(vec![config.oracles]),
             panic_at: Cell::new(None),
             violations: RefCell::default(),
             directory: RefCell::default(),
@@ -290,10 +287,10 @@ impl Engine {
     fn into_report(self) -> EngineReport {
         let choices = self.choices.into_inner();
         let tally = choices.tally();
-        let mut hosts = self.hosts.into_inner().into_iter();
-        let oracles = hosts.next().and_then(|host| host.oracles);
+        let mut all = self.oracles.into_inner().into_iter();
+        let oracles = all.next().flatten();
         let mut checks = Checks::default();
-        for others in hosts.filter_map(|host| host.oracles) {
+        for others in all.flatten() {
             checks.iter_mut().zip(others.checks()).for_each(|(sum, more)| *sum += more);
         }
         EngineReport {
@@ -345,7 +342,7 @@ impl Engine {
             let g = recorder.running(self.threads.current());
             *first = Some(Panicked { g, message, location });
         }
-        if self.recorder.try_borrow_mut().is_ok() && self.hosts.try_borrow_mut().is_ok() {
+        if self.recorder.try_borrow_mut().is_ok() && self.oracles.try_borrow_mut().is_ok() {
             self.record(WorldEvent::Panic.into());
         }
     }
@@ -371,8 +368,7 @@ impl Engine {
         if self.panic_at.get().is_none() && event == WorldEvent::Panic.into() {
             self.panic_at.set(Some(seen - 1));
         }
-        let mut hosts = self.hosts.borrow_mut();
-        if let Some(oracles) = hosts[host.index()].oracles.as_mut() {
+        if let Some(oracles) = &mut self.oracles.borrow_mut()[host.index()] {
             oracles.skip_to(seen - 1);
             if host != HostId::TEST {
                 record.event = event;
@@ -390,7 +386,7 @@ impl Engine {
         if self.step_limit.get() == 0 {
             return;
         }
-        if let Some(oracles) = &mut self.hosts.borrow_mut()[host.index()].oracles
+        if let Some(oracles) = &mut self.oracles.borrow_mut()[host.index()]
             && !oracles.moved(moved)
         {
             self.violated(host, oracles);
@@ -400,12 +396,12 @@ impl Engine {
     /// Tells the oracles that nobody can go on before `next_ns`.
     fn idle(&self, next_ns: u64) {
         let idle = Idle { now_ns: self.now_ns.get(), next_ns };
-        for (index, host) in self.hosts.borrow_mut().iter_mut().enumerate() {
-            let host_id = HostId::new(index);
-            if let Some(oracles) = &mut host.oracles
-                && !oracles.idle(&idle, &Outlook { engine: self, host: host_id })
+        for (index, oracles) in self.oracles.borrow_mut().iter_mut().enumerate() {
+            let host = HostId::new(index);
+            if let Some(oracles) = oracles
+                && !oracles.idle(&idle, &Outlook { engine: self, host })
             {
-                self.violated(host_id, oracles);
+                self.violated(host, oracles);
             }
         }
     }

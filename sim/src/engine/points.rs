@@ -3,9 +3,8 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
-use netpoll_traces::{BlockedOn, Record, ThreadId, WorldEvent};
+use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
 
-use super::hosts::Outlook;
 use super::{CALL_NS, Engine, GLANCE_NS, Granularity, Healing, NEVER, Outcome, panics};
 use crate::choice::ChoiceKind;
 use crate::journal::Note;
@@ -35,22 +34,20 @@ pub enum Wake {
 impl Engine {
     /// Introduces a thread.
     pub(super) fn add_thread(&self, host: HostId, name: &str, body: Box<dyn FnOnce()>) -> ThreadId {
-        let mut hosts = self.hosts.borrow_mut();
-        let prefix = &hosts[host.index()].prefix;
-        match prefix.as_str() {
-            "" => self.recorder.borrow_mut().add_thread(name),
-            prefix => {
+        match host {
+            HostId::TEST => self.recorder.borrow_mut().add_thread(name),
+            host => {
                 let short = name.strip_prefix("netpoll-").unwrap_or(name);
-                self.recorder.borrow_mut().add_thread(&format!("{prefix}{short}"));
+                let name = format!("{}/{short}", self.directory.borrow().name(host));
+                self.recorder.borrow_mut().add_thread(&name);
             }
         }
-        for (index, record) in hosts.iter_mut().enumerate() {
-            if let Some(oracles) = &mut record.oracles {
+        for (index, oracles) in self.oracles.borrow_mut().iter_mut().enumerate() {
+            if let Some(oracles) = oracles {
                 // The others count it, and know that it is none of theirs.
                 oracles.add_thread(if index == host.index() { name } else { "" });
             }
         }
-        drop(hosts);
         self.choices.borrow_mut().thread_born();
         self.threads.add(host, body)
     }
@@ -293,16 +290,6 @@ impl Engine {
         let limit = steps.saturating_add(healing.quiet_steps);
         self.step_limit.set(limit.min(self.step_limit.get()));
         self.event_step.set(0);
-        let hosts = self.hosts.borrow().len();
-        for host in 1..hosts {
-            // Once in the trace; but each host's oracles are to know.
-            if let Some(oracles) = &mut self.hosts.borrow_mut()[host].oracles {
-                let (t_ns, thread) = (self.now_ns.get(), ThreadId::KERNEL);
-                let record = Record { t_ns, thread, g: None, event: WorldEvent::Healed.into() };
-                let host = HostId::new(host);
-                let _fine = oracles.observe(&record, &Outlook { engine: self, host });
-            }
-        }
         self.record_kernel(HostId::TEST, WorldEvent::Healed);
     }
 
@@ -366,8 +353,12 @@ impl Engine {
     }
 
     /// Leaves the running thread for good: the run is over.
-    pub(super) fn stand_still(&self) -> ! {
-        let this = self.threads.current().0;
+    fn stand_still(&self) -> ! {
+        self.never_runs_again(self.threads.current().0)
+    }
+
+    /// Leaves `this`, on which the caller runs, for good.
+    pub(super) fn never_runs_again(&self, this: u16) -> ! {
         loop {
             self.threads.suspend(this);
         }

@@ -91,7 +91,7 @@ fn start_program(name: &str, program: Program) {
         let kernel = engine.kernel_of(HostId::TEST).expect("a run of hosts has a kernel");
         let made = kernel.arrange(|machine, _| machine.add_host());
         assert_eq!(host, made, "the kernel has the same hosts");
-        engine.add_host(name);
+        engine.add_host();
         host
     });
     directory::boot(host);
@@ -139,7 +139,6 @@ pub fn restart(name: &str) {
     let host = find_other(name, "restart");
     engine::inside("restarting a host", |engine| {
         assert!(!engine.directory().is_running(host), "the host {name:?} is running");
-        engine.revive(host);
     });
     arrange(&format!("restart {name}"), |machine, _| machine.start(host));
     directory::boot(host);

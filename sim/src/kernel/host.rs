@@ -191,7 +191,7 @@ impl Host for EngineHost {
     }
 
     fn address_of(&self, name: &str) -> Option<IpAddr> {
-        let find = |engine: &Engine| engine.directory().find(name).ok();
+        let find = |engine: &Engine| engine.directory().place(name);
         engine::with(|engine| engine.and_then(find)).map(HostId::address)
     }
 
@@ -278,7 +278,7 @@ impl SimKernel {
 
     /// Changes what no process could: makes hosts, cuts links, takes the power away.
     pub(crate) fn arrange<R>(&self, change: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
-        self.host().step(change)
+        self.step(change)
     }
 
     /// A look at the disk of this host, or a change of it: a system call.

@@ -37,6 +37,18 @@ impl Machine {
         remote.and_then(|remote| self.host_at(host, remote.ip())).unwrap_or(host)
     }
 
+    /// Whether what this end sends arrives at the other one.
+    pub(super) fn is_heard(&mut self, id: FileId) -> bool {
+        let there = self.far_host(id);
+        self.reaches(self.file(id).host, there)
+    }
+
+    /// Whether what the other end sends arrives at this one.
+    pub(super) fn hears(&mut self, id: FileId) -> bool {
+        let there = self.far_host(id);
+        self.reaches(there, self.file(id).host)
+    }
+
     /// How long something takes from the other end of a connection to this one.
     pub(super) fn delay_to_ns(&mut self, env: &dyn Env, to: FileId, kind: ChoiceKind) -> u64 {
         let (here, there) = (self.file(to).host, self.far_host(to));
@@ -45,12 +57,11 @@ impl Machine {
 
     /// Whether something that the end `from` has sent arrives, now that it should. If it does not, it is held.
     pub(super) fn gets_through(&mut self, env: &dyn Env, from: FileId, packet: Packet) -> bool {
-        let (here, there) = (self.file(from).host, self.far_host(from));
-        if here == there {
+        let there = self.far_host(from);
+        if self.file(from).host == there {
             return true;
         }
-        let arrives = self.reaches(here, there);
-        let is_heard = self.reaches(there, here);
+        let (arrives, is_answered) = (self.is_heard(from), self.hears(from));
         let tcp = self.tcp_open(from);
         let is_held = !arrives || !tcp.held.is_empty();
         if tcp.state != State::Synchronised {
@@ -59,7 +70,7 @@ impl Machine {
         if is_held {
             tcp.held.push_back(packet);
         }
-        if (is_held || !is_heard) && tcp.retries.is_none() {
+        if (is_held || !is_answered) && tcp.retries.is_none() {
             tcp.retries = Some(0);
             self.flight.dispatch(env.now_ns() + RETRY_NS, Packet::Retry { from });
         }
@@ -72,8 +83,7 @@ impl Machine {
         let (Some(retries), State::Synchronised) = (tcp.retries, tcp.state) else {
             return;
         };
-        let (here, there) = (self.file(from).host, self.far_host(from));
-        if self.reaches(here, there) && self.reaches(there, here) {
+        if self.is_heard(from) && self.hears(from) {
             let tcp = self.tcp_open(from);
             tcp.retries = None;
             // All of it at once and now: what was sent later is still under way, and must come after it (T2).
@@ -116,7 +126,6 @@ impl Machine {
         let tcp = self.tcp_open(client);
         tcp.knocks += 1;
         if tcp.knocks >= KNOCKS_MAX {
-            tcp.knocks = 0;
             return self.fail(env, client, Errno::ETIMEDOUT);
         }
         let at_ns = env.now_ns() + SYN_RETRY_NS;

@@ -129,12 +129,10 @@ impl Machine {
         }
     }
 
-    /// The process of a host ends: everything is closed, in the order of the numbers. The host itself goes on, and
+    /// The process of the calling host ends: everything is closed, in the order of the numbers. The host itself goes on, and
     /// refuses whoever knocks.
-    pub(crate) fn exit(&mut self, env: &dyn Env, host: HostId) {
-        let before = self.here_id();
-        self.enter(host);
-        for id in self.files_of(host) {
+    pub(crate) fn exit(&mut self, env: &dyn Env) {
+        for id in self.files_of(self.here_id()) {
             // Whose threads are gone waits for nothing.
             self.file_mut(id).pins = 0;
             if let Object::Epoll(epoll) = &mut self.file_mut(id).object {
@@ -146,7 +144,6 @@ impl Machine {
             let closed: Result<(), Errno> = self.close(env, fd);
             closed.expect("the number is open");
         }
-        self.enter(before);
     }
 
     /// A host that has crashed answers again.

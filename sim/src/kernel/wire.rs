@@ -240,10 +240,10 @@ impl Machine {
             }
             return;
         }
-        let (here, there) = (self.file(client).host, self.far_host(client));
-        if !self.reaches(here, there) {
+        if !self.is_heard(client) {
             return self.knock_again(env, client, attempt);
         }
+        let there = self.far_host(client);
         let failure = match self.listener_at(there, remote) {
             None => Err(Errno::ECONNREFUSED),
             Some(listener) => match fails.into_iter().find(|&(fault, _)| env.strikes(fault)) {
@@ -253,7 +253,7 @@ impl Machine {
         };
         let listener = match failure {
             Ok(listener) => listener,
-            Err(_) if !self.reaches(there, here) => {
+            Err(_) if !self.hears(client) => {
                 return self.knock_again(env, client, attempt);
             }
             Err(errno) => {
@@ -286,11 +286,11 @@ impl Machine {
         if !self.is_connecting(client, attempt) {
             return self.unreserve(listener);
         }
-        let (here, there) = (self.file(client).host, self.far_host(client));
-        if !self.reaches(there, here) || !self.reaches(here, there) {
+        if !self.hears(client) || !self.is_heard(client) {
             self.unreserve(listener);
             return self.knock_again(env, client, attempt);
         }
+        let there = self.far_host(client);
         let config = self.config;
         let tcp = self.tcp_open(client);
         let (domain, local, remote) = (tcp.options.domain, tcp.local, tcp.remote);
@@ -335,8 +335,7 @@ impl Machine {
             }
             // The client is gone, and sends nothing again.
             None => {
-                let (here, there) = (self.file(child).host, self.far_host(child));
-                if !self.reaches(there, here) {
+                if !self.hears(child) {
                     self.unreserve(listener);
                     return self.forget(child);
                 }
@@ -458,10 +457,7 @@ impl Machine {
     }
 
     pub(super) fn arrive_rst(&mut self, env: &dyn Env, from: Option<FileId>, to: FileId) {
-        let arrives = self.tcp(to).is_some() && {
-            let (here, there) = (self.file(to).host, self.far_host(to));
-            self.reaches(there, here)
-        };
+        let arrives = self.tcp(to).is_some() && self.hears(to);
         if let Some(tcp) = self.tcp(to).filter(|_| arrives) {
             match tcp.state {
                 State::Synchronised => {

@@ -311,9 +311,7 @@ impl Invariants {
         let is_part = match record.event {
             Entry::Runtime(Event::Drained) => true,
             Entry::Runtime(Event::Syscall { name: "read", fd, .. }) => facts.break_fd == Some(fd),
-            Entry::World(
-                WorldEvent::Fault { .. } | WorldEvent::Arranged { .. } | WorldEvent::Panic,
-            ) => true,
+            Entry::World(WorldEvent::Fault { .. } | WorldEvent::Panic) => true,
             _ => false,
         };
         if is_part {

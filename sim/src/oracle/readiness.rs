@@ -307,9 +307,7 @@ impl Readiness {
             Entry::Runtime(Event::Dispatch { .. } | Event::Stale { .. } | Event::Drained) => true,
             Entry::Runtime(Event::Syscall { name: "read", fd, .. }) => facts.break_fd == Some(fd),
             // A panic is reported as that.
-            Entry::World(
-                WorldEvent::Fault { .. } | WorldEvent::Arranged { .. } | WorldEvent::Panic,
-            ) => true,
+            Entry::World(WorldEvent::Fault { .. } | WorldEvent::Panic) => true,
             _ => false,
         };
         match batch.events.front() {

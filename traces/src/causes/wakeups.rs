@@ -28,8 +28,8 @@ struct Thread {
 #[derive(Debug)]
 pub(super) struct Wakeups {
     threads: Vec<Thread>,
-    /// The names of the threads.
-    names: Vec<String>,
+    /// By thread: the number that events have of the worker whose name it has.
+    numbers: Vec<Option<u32>>,
     /// The host of each thread.
     hosts: Vec<usize>,
     /// By host.
@@ -55,18 +55,21 @@ impl Wakeups {
         let mut hosts = trace.hosts();
         hosts.resize(threads, 0);
         let count = hosts.iter().max().map_or(1, |last| last + 1);
-        let mut workers = BTreeMap::new();
-        for (place, name) in trace.threads.iter().enumerate() {
+        let number = |(name, &host): (&String, &usize)| {
             let short = name.split_once('/').map_or(name.as_str(), |(_, short)| short);
-            if let Some(number) = worker_number(short) {
-                let number = hosts[place] as u64 * HOST_SCOPE + u64::from(number);
+            let number = host as u64 * HOST_SCOPE + u64::from(worker_number(short)?);
+            Some(number as u32)
+        };
+        let numbers: Vec<Option<u32>> = trace.threads.iter().zip(&hosts).map(number).collect();
+        let mut workers = BTreeMap::new();
+        for (place, number) in numbers.iter().enumerate() {
+            if let Some(number) = number {
                 // Of a host that is started again the first ones are alive in the beginning.
-                workers.entry(number as u32).or_insert(place);
+                workers.entry(*number).or_insert(place);
             }
         }
         let threads = vec![Thread::default(); threads];
-        let names = trace.threads.clone();
-        Wakeups { threads, names, hosts, breaks: vec![Break::default(); count], workers }
+        Wakeups { threads, numbers, hosts, breaks: vec![Break::default(); count], workers }
     }
 
     /// The host that a descriptor is of.
@@ -85,12 +88,10 @@ impl Wakeups {
         self.breaks_of(host)
     }
 
-    /// A thread was started: from here on it is the worker of its name.
+    /// A thread was started: from here on it is the worker of its number.
     fn is_born(&mut self, place: usize) {
-        let old =
-            self.workers.iter_mut().find(|(_, old)| self.names.get(**old) == self.names.get(place));
-        if let Some((_, old)) = old {
-            *old = place;
+        if let Some(&Some(number)) = self.numbers.get(place) {
+            self.workers.insert(number, place);
         }
     }
 

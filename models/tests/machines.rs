@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
-use netpoll::backend::Epoll;
+use netpoll::backend::{Batch, Epoll};
 use netpoll::platform::Os;
 use netpoll::sched::idle::StateWord;
 use netpoll_models::coverage::{self, Machine};
@@ -79,8 +79,12 @@ fn the_break_is_as_it_was() {
     let report = run(SimConfig::seed(0), move |kernel| {
         let operations: [Operation; 3] = [
             ("wake", |backend, kernel| backend.wake(kernel)),
-            ("poll", |backend, kernel| backend.poll(kernel, 1_000_000, |_, _| {})),
-            ("poll without waiting", |backend, kernel| backend.poll(kernel, 0, |_, _| {})),
+            ("poll", |backend, kernel| {
+                backend.poll(kernel, 1_000_000, &mut Batch::default(), |_, _| {})
+            }),
+            ("poll without waiting", |backend, kernel| {
+                backend.poll(kernel, 0, &mut Batch::default(), |_, _| {})
+            }),
         ];
         for from in ["clear", "in flight"] {
             for (operation, operate) in operations {

@@ -300,8 +300,8 @@ pub const EXHIBITS: &[Exhibit] = &[
         source: "B14, golang/go#33624; S17",
         edits: &[Edit {
             file: "netpoll/src/sched/shared.rs",
-            find: "        let count = ready.len();\n        for g in ready.drain(..) {\n            self.make_runnable(here, g);\n        }\n        self.netpoll.sub_waiters(&self.kernel, count);\n",
-            replace: "        for g in ready.drain(..) {\n            self.make_runnable(here, g);\n        }\n",
+            find: "        let count = harvest.len();\n        for g in harvest.drain() {\n            self.make_runnable(here, g);\n        }\n        self.netpoll.sub_waiters(&self.kernel, count);\n",
+            replace: "        for g in harvest.drain() {\n            self.make_runnable(here, g);\n        }\n",
         }],
         model: None,
         unseen: None,
@@ -312,8 +312,8 @@ pub const EXHIBITS: &[Exhibit] = &[
         source: "B15, golang/go#61454; S18",
         edits: &[Edit {
             file: "netpoll/src/sched/shared.rs",
-            find: "        let count = ready.len();\n        for g in ready.drain(..) {\n            self.make_runnable(here, g);\n        }\n        self.netpoll.sub_waiters(&self.kernel, count);\n",
-            replace: "        self.netpoll.sub_waiters(&self.kernel, ready.len());\n        for g in ready.drain(..) {\n            self.make_runnable(here, g);\n        }\n",
+            find: "        let count = harvest.len();\n        for g in harvest.drain() {\n            self.make_runnable(here, g);\n        }\n        self.netpoll.sub_waiters(&self.kernel, count);\n",
+            replace: "        self.netpoll.sub_waiters(&self.kernel, harvest.len());\n        for g in harvest.drain() {\n            self.make_runnable(here, g);\n        }\n",
         }],
         model: None,
         unseen: None,
@@ -384,7 +384,7 @@ pub const EXHIBITS: &[Exhibit] = &[
         source: "B48, B51; L6",
         edits: &[Edit {
             file: "netpoll/src/sched/sysmon.rs",
-            find: "        if self.netpoll.try_begin_overdue(neglected, now) {\n            self.netpoll.poll(&self.kernel, Delay::None, &mut ready);\n        }\n",
+            find: "        if self.netpoll.try_begin_overdue(neglected, now) {\n            self.netpoll.poll(&self.kernel, Delay::None, &mut harvest);\n        }\n",
             replace: "",
         }],
         model: None,

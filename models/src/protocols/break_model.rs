@@ -16,7 +16,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use netpoll::backend::Epoll;
+use netpoll::backend::{Batch, Epoll};
 use netpoll::platform::{Atomic, Kernel, RawFd};
 
 use crate::check::{Bound, models};
@@ -64,7 +64,8 @@ impl<P: Checked> Queue<P> {
     /// Polls, and returns the user data of the events.
     fn poll(&self, delay_ns: i64) -> Vec<u64> {
         let mut events = Vec::new();
-        self.epoll.poll(&self.kernel, delay_ns, |data, _| events.push(data));
+        let mut batch = Batch::default();
+        self.epoll.poll(&self.kernel, delay_ns, &mut batch, |data, _| events.push(data));
         events
     }
 

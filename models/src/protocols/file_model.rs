@@ -23,7 +23,7 @@ use netpoll::fd::file::{File, Kind, Owner};
 use netpoll::net::is_closed;
 use netpoll::ops::Descriptor;
 use netpoll::platform::Kernel;
-use netpoll::poll::Delay;
+use netpoll::poll::{Delay, Harvest};
 use netpoll::trace::{Mode, SlotState};
 
 use super::scheduler::runtime;
@@ -126,7 +126,7 @@ fn close_against_open<P: Checked>() {
     join([closer]);
     assert_eq!(netpoll.lives.alive(), 1);
     assert_eq!(kernel.write(number, &1u64.to_ne_bytes()), Ok(8));
-    netpoll.poll(kernel, Delay::None, &mut Vec::new());
+    netpoll.poll(kernel, Delay::None, &mut Harvest::default());
     let told = netpoll.lives.iter().any(|pd| pd.slot_state(Mode::Read) == SlotState::Ready);
     assert!(told, "S15: the next file is not registered any more");
     next.close().expect("the only close");

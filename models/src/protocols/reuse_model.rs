@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use netpoll::ops::Deadlines;
 use netpoll::platform::{Atomic, Kernel, RawFd};
 use netpoll::poll::desc::StartRead;
-use netpoll::poll::{Delay, FileKind, Netpoll, PollDesc, Released};
+use netpoll::poll::{Delay, FileKind, Harvest, Netpoll, PollDesc, Released};
 use netpoll::trace::Mode;
 
 use super::descriptor::{Descriptor, ERROR, Seats, Timers};
@@ -128,9 +128,9 @@ impl<P: Checked> World<P> {
     /// The poll loop, until the model is over.
     fn poll(&self) {
         while self.over.load(Acquire) == 0 {
-            let mut ready = Vec::new();
-            self.netpoll.poll(&self.kernel, Delay::Forever, &mut ready);
-            ready.into_iter().for_each(|g| self.seats.wake(g));
+            let mut harvest = Harvest::default();
+            self.netpoll.poll(&self.kernel, Delay::Forever, &mut harvest);
+            harvest.drain().for_each(|g| self.seats.wake(g));
         }
     }
 

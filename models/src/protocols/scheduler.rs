@@ -10,7 +10,7 @@ use std::sync::Arc;
 use netpoll::goroutine::Commit;
 use netpoll::platform::{Kernel, RawFd};
 use netpoll::poll::desc::Begin;
-use netpoll::poll::{Delay, FileKind};
+use netpoll::poll::{Delay, FileKind, Harvest};
 use netpoll::sched::shared::{Settings, Shared};
 use netpoll::sched::timers::Job;
 use netpoll::trace::Mode;
@@ -112,7 +112,7 @@ impl<P: Checked> Reader<P> {
             .open(&shared.kernel, fd, FileKind::Other)
             .expect("an eventfd can be polled");
         // The edge of the registration: an eventfd can be written.
-        shared.netpoll.poll(&shared.kernel, Delay::None, &mut Vec::new());
+        shared.netpoll.poll(&shared.kernel, Delay::None, &mut Harvest::default());
         let g = shared.allocate_g();
         shared.gs.get(g).begin(u64::from(g), None, home);
         Arc::new(Reader { shared: shared.clone(), g, pd, fd })

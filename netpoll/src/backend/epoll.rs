@@ -44,9 +44,20 @@ const HUP: u32 = libc::EPOLLHUP as u32;
 const ERR: u32 = libc::EPOLLERR as u32;
 const ET: u32 = libc::EPOLLET as u32;
 
-/// Events taken from the kernel by one call: enough to amortise it, few enough that a batch cannot hold
+/// Events taken from the kernel by one call: enough to amortise it, few enough that they cannot hold
 /// up the timers (L13).
 pub const BATCH: usize = 128;
+
+/// Room for what one poll brings. Whoever polls often keeps it: two kilobytes that would have to be cleared each time.
+#[derive(Debug, Default)]
+pub struct Batch(Vec<EpollEvent>);
+
+impl Batch {
+    fn room(&mut self) -> &mut [EpollEvent] {
+        self.0.resize(BATCH, EpollEvent::default());
+        &mut self.0
+    }
+}
 
 const NS_PER_MS: i64 = 1_000_000;
 /// Waits from here on are cut to [`LONGEST_MS`]; the caller comes back and waits again.
@@ -150,11 +161,17 @@ impl<P: Platform> Epoll<P> {
     ///
     /// # Panics
     /// When the kernel refuses: the queue is gone, and with it every wake-up.
-    pub fn poll(&self, kernel: &P::Kernel, delay_ns: i64, mut event: impl FnMut(u64, Readiness)) {
+    pub fn poll(
+        &self,
+        kernel: &P::Kernel,
+        delay_ns: i64,
+        batch: &mut Batch,
+        mut event: impl FnMut(u64, Readiness),
+    ) {
         let timeout = timeout_ms(delay_ns);
-        let mut events = [EpollEvent::default(); BATCH];
+        let events = batch.room();
         let count = loop {
-            match kernel.epoll_wait(self.epfd, &mut events, timeout) {
+            match kernel.epoll_wait(self.epfd, events, timeout) {
                 Ok(count) => break count,
                 // The caller computes its delay anew; retrying here would wait too long.
                 Err(Errno::EINTR) if timeout > 0 => return,

@@ -10,7 +10,7 @@
 
 pub mod epoll;
 
-pub use epoll::Epoll;
+pub use epoll::{Batch, Epoll};
 
 /// What an event says about a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

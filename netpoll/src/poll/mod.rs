@@ -18,4 +18,4 @@ pub mod slot;
 pub use deadline::{DeadlineJob, DeadlineTimers};
 pub use desc::{PollDesc, Released};
 pub use info::{FileKind, PollError};
-pub use netpoll::{Delay, Netpoll};
+pub use netpoll::{Delay, Harvest, Netpoll};

@@ -34,10 +34,9 @@
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use super::desc::Released;
 use super::info::FileKind;
 use super::lives::{self, Lives};
-use crate::backend::Epoll;
+use crate::backend::{Batch, Epoll};
 use crate::platform::{Atomic, Errno, Kernel, Platform, RawFd};
 use crate::trace::Event;
 
@@ -50,6 +49,33 @@ pub enum Delay {
     Ns(u64),
     /// Until something happens.
     Forever,
+}
+
+/// What polls have brought, and room for the next one.
+#[derive(Debug, Default)]
+pub struct Harvest {
+    batch: Batch,
+    /// Taken out of slots, not yet runnable.
+    released: Vec<u32>,
+}
+
+impl Harvest {
+    /// Whether nobody was taken out of a slot.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.released.is_empty()
+    }
+
+    /// How many were.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.released.len()
+    }
+
+    /// Takes them.
+    pub fn drain(&mut self) -> impl Iterator<Item = u32> {
+        self.released.drain(..)
+    }
 }
 
 impl Delay {
@@ -140,13 +166,13 @@ impl<P: Platform> Netpoll<P> {
 
     // ---- polling -----------------------------------------------------------------------------------
 
-    /// Polls once and appends whom to make runnable to `ready`. The caller makes them runnable and then
+    /// Polls once and adds whom to make runnable to the harvest. The caller makes them runnable and then
     /// calls [`sub_waiters`](Netpoll::sub_waiters) with their number.
-    pub fn poll(&self, kernel: &P::Kernel, delay: Delay, ready: &mut Vec<u32>) {
-        self.backend.poll(kernel, delay.as_ns(), |data, what| {
+    pub fn poll(&self, kernel: &P::Kernel, delay: Delay, harvest: &mut Harvest) {
+        let Harvest { batch, released } = harvest;
+        self.backend.poll(kernel, delay.as_ns(), batch, |data, what| {
             if let Some((pd, life)) = self.lives.of_event(data) {
-                let released: Released = pd.event(kernel, life, what);
-                ready.extend(released.iter());
+                released.extend(pd.event(kernel, life, what).iter());
             }
         });
     }

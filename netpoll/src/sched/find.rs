@@ -178,12 +178,12 @@ impl<P: Platform> Loop<'_, P> {
         if shared.active_workers() < 2 || !shared.netpoll.try_begin_quick() {
             return false;
         }
-        shared.netpoll.poll(&shared.kernel, Delay::None, &mut self.ready);
+        shared.netpoll.poll(&shared.kernel, Delay::None, &mut self.harvest);
         shared.netpoll.end_quick();
-        if self.ready.is_empty() {
+        if self.harvest.is_empty() {
             return false;
         }
-        shared.inject(Some(self.worker), &mut self.ready);
+        shared.inject(Some(self.worker), &mut self.harvest);
         true
     }
 
@@ -302,7 +302,7 @@ impl<P: Platform> Loop<'_, P> {
             self.spinning = true;
             shared.start_spinning();
         }
-        shared.inject(Some(worker), &mut self.ready);
+        shared.inject(Some(worker), &mut self.harvest);
     }
 
     /// Whether another worker's timer was due when this one came back from the kernel.
@@ -329,7 +329,7 @@ impl<P: Platform> Loop<'_, P> {
                 let phase = WorkerPhase::Polling { until_ns: until, delay_ns };
                 shared.kernel.trace(Event::Worker { phase });
                 let delay = Delay::until(until, now);
-                netpoll.poll(&shared.kernel, delay, &mut self.ready);
+                netpoll.poll(&shared.kernel, delay, &mut self.harvest);
             }
             let now = shared.kernel.clock();
             worker.set_now(now);

@@ -16,7 +16,7 @@ use crate::goroutine::{Commit, Current, Fiber, Stack, suspend, with_current};
 use crate::ops::Task;
 use crate::platform::{Atomic, Kernel, Lock, Platform};
 use crate::poll::netpoll::Sleeper;
-use crate::poll::{DeadlineJob, DeadlineTimers, Netpoll, Released};
+use crate::poll::{DeadlineJob, DeadlineTimers, Harvest, Netpoll, Released};
 use crate::table::Table;
 use crate::trace::Event;
 
@@ -267,9 +267,9 @@ impl<P: Platform> Shared<P> {
     }
 
     /// Makes goroutines runnable that came out of slots, then takes them off the waiter count (S18).
-    pub fn inject(&self, here: Option<&Worker<P>>, ready: &mut Vec<u32>) {
-        let count = ready.len();
-        for g in ready.drain(..) {
+    pub fn inject(&self, here: Option<&Worker<P>>, harvest: &mut Harvest) {
+        let count = harvest.len();
+        for g in harvest.drain() {
             self.make_runnable(here, g);
         }
         self.netpoll.sub_waiters(&self.kernel, count);

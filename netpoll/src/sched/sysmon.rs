@@ -16,7 +16,7 @@ use super::bell::Bell;
 use super::shared::Shared;
 use super::timers::NEVER;
 use crate::platform::{Kernel, Lock, Platform, Primitives};
-use crate::poll::Delay;
+use crate::poll::{Delay, Harvest};
 
 /// The shortest pause between two rounds, in nanoseconds.
 const PAUSE_NS_MIN: u64 = 20_000;
@@ -94,12 +94,12 @@ impl<P: Platform> Shared<P> {
     pub fn look_after(&self, now: u64) -> bool {
         self.sysmon.last_look.store(now, Relaxed);
         let neglected = now.saturating_sub(NEGLECT_NS);
-        let mut ready = Vec::new();
+        let mut harvest = Harvest::default();
         if self.netpoll.try_begin_overdue(neglected, now) {
-            self.netpoll.poll(&self.kernel, Delay::None, &mut ready);
+            self.netpoll.poll(&self.kernel, Delay::None, &mut harvest);
         }
-        let polled = !ready.is_empty();
-        self.inject(None, &mut ready);
+        let polled = !harvest.is_empty();
+        self.inject(None, &mut harvest);
         self.run_neglected_timers(neglected) || polled
     }
 

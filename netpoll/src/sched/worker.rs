@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::timers::{Job, Timers};
 use crate::goroutine::{Commit, Resumed};
 use crate::platform::{Atomic, Kernel, Park, Platform};
-use crate::poll::Delay;
+use crate::poll::{Delay, Harvest};
 use crate::trace::{Event, WaitReason};
 
 /// How long a goroutine that parks while it unwinds sleeps between two looks, in nanoseconds. Its
@@ -103,8 +103,7 @@ pub struct Loop<'a, P: Platform> {
     pub(super) spinning: bool,
     /// For the order in which others are robbed.
     pub(super) random: u32,
-    /// Taken out of slots, not yet runnable.
-    pub(super) ready: Vec<u32>,
+    pub(super) harvest: Harvest,
     /// Timer jobs that are due.
     pub(super) due: Vec<Job>,
 }
@@ -119,7 +118,7 @@ impl<P: Platform> Shared<P> {
             streak: 0,
             spinning: false,
             random: index.wrapping_mul(0x9E37_79B9) | 1,
-            ready: Vec::new(),
+            harvest: Harvest::default(),
             due: Vec::new(),
         }
     }
@@ -188,14 +187,14 @@ impl<P: Platform> Shared<P> {
             self.pool.wait(home - POOL);
             return runs_on();
         };
-        let (mut due, mut ready) = (Vec::new(), Vec::new());
+        let (mut due, mut harvest) = (Vec::new(), Harvest::default());
         loop {
             self.take_due(worker, self.kernel.clock(), &mut due);
             for job in due.drain(..) {
                 self.run_job(Some(worker), job);
             }
-            self.netpoll.poll(&self.kernel, Delay::None, &mut ready);
-            self.inject(Some(worker), &mut ready);
+            self.netpoll.poll(&self.kernel, Delay::None, &mut harvest);
+            self.inject(Some(worker), &mut harvest);
             worker.inbox.drain_into(&self.gs, &worker.local);
             if worker.local.remove(&self.gs, index) {
                 return runs_on();

@@ -25,7 +25,7 @@ use super::g::{G, NOWHERE, POOL, PROXY, Status};
 use super::shared::{Shared, shut_down_error};
 use crate::fd::sema::Sema;
 use crate::platform::{Atomic, Kernel, Lock, Park, Platform, Primitives};
-use crate::poll::Delay;
+use crate::poll::{Delay, Harvest};
 use crate::trace::{Event, WaitReason};
 
 /// How long a stop waits for a worker that is stuck in a goroutine, in nanoseconds.
@@ -149,9 +149,9 @@ impl<P: Platform> Shared<P> {
 
     /// Lets the world go on.
     pub fn start_the_world(&self) {
-        let mut ready = Vec::new();
-        self.netpoll.poll(&self.kernel, Delay::None, &mut ready);
-        self.inject(None, &mut ready);
+        let mut harvest = Harvest::default();
+        self.netpoll.poll(&self.kernel, Delay::None, &mut harvest);
+        self.inject(None, &mut harvest);
         {
             let mut sched = self.sched.lock();
             sched.stopped = false;

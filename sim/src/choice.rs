@@ -381,9 +381,9 @@ impl Choices {
     }
 
     /// Says how many records the trace had when the last deviation was made.
-    pub(crate) fn set_seen(&mut self, seen: usize) {
+    pub(crate) fn set_seen(&mut self, seen: impl FnOnce() -> usize) {
         if let Some(last) = self.chosen.deviations.last_mut() {
-            last.seen = seen;
+            last.seen = seen();
         }
     }
 

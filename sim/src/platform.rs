@@ -21,7 +21,7 @@ use netpoll::platform::{Atomic, Lock, Park, Platform, Primitives, Thread};
 use netpoll_traces::{BlockedOn, ThreadId};
 
 use crate::choice::ChoiceKind;
-use crate::engine::{self, NEVER, SLACKS_NS, Wake};
+use crate::engine::{self, NEVER, SLACKS_NS, Wake, atomic_point};
 use crate::faults::FaultKind;
 use crate::kernel::SimKernel;
 
@@ -57,7 +57,12 @@ impl Primitives for Virtual {
 
     fn fence(order: Ordering) {
         atomic_point();
-        atomic::fence(order);
+        match engine::is_running() {
+            // The threads of a run share one thread of the operating system, whose program order is theirs: there
+            // is nobody to whom a fence of the machine would show anything. (Others than those are refused.)
+            true => atomic::compiler_fence(order),
+            false => atomic::fence(order),
+        }
     }
 
     fn spawn(name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<SimThread> {
@@ -68,15 +73,6 @@ impl Primitives for Virtual {
     fn spin_hint() {
         engine::with(|engine| engine.map(|engine| engine.yield_point()));
     }
-}
-
-#[inline]
-fn atomic_point() {
-    engine::with(|engine| {
-        if let Some(engine) = engine {
-            engine.atomic_point();
-        }
-    });
 }
 
 /// An atomic integer with a point before each operation. `A` is the atomic of `std`.
@@ -226,11 +222,13 @@ impl<T> Drop for SimGuard<'_, T> {
         self.lock.locked.store(false, Ordering::Release);
         engine::with(|engine| {
             let Some(engine) = engine else { return };
-            if self.lock.contended.swap(false, Ordering::Relaxed) {
+            // No exchange: only threads of the run block here, and none of them runs now.
+            if self.lock.contended.load(Ordering::Relaxed) {
+                self.lock.contended.store(false, Ordering::Relaxed);
                 engine.wake_all(BlockedOn::Lock(self.lock.number.get(engine)));
             }
-            engine.atomic_point();
         });
+        atomic_point();
     }
 }
 

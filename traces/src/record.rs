@@ -218,6 +218,21 @@ impl Entry {
         }
     }
 
+    /// Whether the thread runs another goroutine from here on, or none any more.
+    #[inline(always)]
+    #[must_use]
+    pub fn moves_thread(&self) -> bool {
+        let Entry::Runtime(event) = self else { return false };
+        matches!(
+            event,
+            Event::Run { .. }
+                | Event::Abandon { .. }
+                | Event::Park { .. }
+                | Event::Yield { .. }
+                | Event::Done { .. }
+        )
+    }
+
     /// The descriptor that this is about, where it says that itself. Whose place in the
     /// poller's table is meant knows only who has read the trace up to here.
     #[must_use]
@@ -258,12 +273,14 @@ impl fmt::Display for Entry {
 }
 
 impl From<Event> for Entry {
+    #[inline]
     fn from(event: Event) -> Entry {
         Entry::Runtime(event)
     }
 }
 
 impl From<WorldEvent> for Entry {
+    #[inline]
     fn from(event: WorldEvent) -> Entry {
         Entry::World(event)
     }

@@ -61,6 +61,23 @@ impl Recorder {
         name_of(&self.names, thread)
     }
 
+    /// Whether any record is kept.
+    #[must_use]
+    pub fn keeps_any(&self) -> bool {
+        self.keep != Keep::Last(0)
+    }
+
+    /// Counts records that were made and not shown to it, since it [keeps none](Recorder::keeps_any).
+    pub fn pass_over(&mut self, count: usize) {
+        self.dropped += count as u64;
+    }
+
+    /// Notes which goroutine a thread runs after an event that is not taken down: all that there is to do for one that
+    /// [moves the thread](Entry::moves_thread).
+    pub fn follow(&mut self, thread: ThreadId, event: Entry) {
+        self.goroutine_at(thread, event);
+    }
+
     /// Takes down one event. Returns the record of it, also when none is kept.
     #[inline]
     pub fn record(&mut self, t_ns: u64, thread: ThreadId, event: Entry) -> Record {

@@ -23,7 +23,7 @@ use netpoll::platform::{Lock, Park, RawFd};
 use netpoll::trace::Event;
 use netpoll_sim::choice::ChoiceKind;
 use netpoll_sim::engine::{NEVER, Wake};
-use netpoll_sim::kernel::{Env, Host, HostId, Machine};
+use netpoll_sim::kernel::{Env, Host, HostId, Machine, Outside};
 use netpoll_sim::{FaultKind, NetConfig};
 use netpoll_traces::{BlockedOn, WorldEvent};
 
@@ -83,7 +83,7 @@ impl<C: Checker> CheckerHost<C> {
 }
 
 /// Lets packets arrive after a step: see the module documentation.
-fn deliver(machine: &mut Machine, env: &dyn Env) {
+fn deliver(machine: &mut Machine, env: &Env<'_>) {
     let until_ns = env.now_ns() + FLIGHT_NS_MAX;
     if machine.is_expecting(until_ns)
         && (machine.is_waited_for() || env.choose(ChoiceKind::SegmentDelay, 2) == 0)
@@ -94,13 +94,13 @@ fn deliver(machine: &mut Machine, env: &dyn Env) {
 
 /// The machine's outside during one step.
 #[derive(Default)]
-struct Outside<C> {
+struct Surroundings<C> {
     /// Who was woken, to be unparked after the step.
     woken: std::cell::RefCell<Vec<u16>>,
     checker: std::marker::PhantomData<C>,
 }
 
-impl<C: Checker> Env for Outside<C> {
+impl<C: Checker> Outside for Surroundings<C> {
     fn now_ns(&self) -> u64 {
         C::execution().now_ns()
     }
@@ -125,12 +125,13 @@ impl<C: Checker> Env for Outside<C> {
 }
 
 impl<C: Checker> Host for CheckerHost<C> {
-    fn step<R>(&self, step: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
-        let outside = Outside::<C> { woken: Default::default(), checker: std::marker::PhantomData };
+    fn step<R>(&self, step: impl FnOnce(&mut Machine, &Env<'_>) -> R) -> R {
+        let outside =
+            Surroundings::<C> { woken: Default::default(), checker: std::marker::PhantomData };
         let result = {
             let mut machine = self.machine.lock();
-            let result = step(&mut machine, &outside);
-            deliver(&mut machine, &outside);
+            let result = step(&mut machine, &Env::of(&outside));
+            deliver(&mut machine, &Env::of(&outside));
             result
         };
         for waiter in outside.woken.into_inner() {

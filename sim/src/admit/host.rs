@@ -11,7 +11,7 @@ use netpoll_traces::{BlockedOn, WorldEvent};
 use crate::choice::ChoiceKind;
 use crate::engine::{START_NS, Wake};
 use crate::faults::FaultKind;
-use crate::kernel::{Env, Host, HostId, Machine, NetConfig};
+use crate::kernel::{Env, Host, HostId, Machine, NetConfig, Outside};
 
 /// What is in flight arrives within this time, retries of a lost packet do not.
 const FLIGHT_NS_MAX: u64 = 500_000_000;
@@ -24,16 +24,16 @@ pub(super) struct OneThread(Mutex<State>);
 
 struct State {
     machine: Machine,
-    outside: Outside,
+    outside: Surroundings,
 }
 
 #[derive(Default)]
-struct Outside {
+struct Surroundings {
     /// The fault that strikes when it can.
     wanted: Cell<Option<FaultKind>>,
 }
 
-impl Env for Outside {
+impl Outside for Surroundings {
     fn now_ns(&self) -> u64 {
         START_NS
     }
@@ -75,7 +75,7 @@ fn fault_of(errno: Errno) -> Option<FaultKind> {
 
 impl OneThread {
     pub(super) fn new(config: NetConfig) -> OneThread {
-        let (machine, outside) = (Machine::new(config), Outside::default());
+        let (machine, outside) = (Machine::new(config), Surroundings::default());
         OneThread(Mutex::new(State { machine, outside }))
     }
 
@@ -104,13 +104,15 @@ impl OneThread {
     }
 
     fn arrive_within(&self, ns: u64) {
-        self.with(|State { machine, outside }| machine.arrive_before(outside, START_NS + ns));
+        self.with(|State { machine, outside }| {
+            machine.arrive_before(&Env::of(outside), START_NS + ns)
+        });
     }
 }
 
 impl Host for OneThread {
-    fn step<R>(&self, step: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
-        self.with(|State { machine, outside }| step(machine, outside))
+    fn step<R>(&self, step: impl FnOnce(&mut Machine, &Env<'_>) -> R) -> R {
+        self.with(|State { machine, outside }| step(machine, &Env::of(outside)))
     }
     fn enter(&self) {}
     fn leave(&self) {}

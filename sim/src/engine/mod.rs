@@ -31,6 +31,7 @@
 
 mod hosts;
 mod outcome;
+pub(crate) mod owned;
 mod panics;
 mod points;
 pub(crate) mod scope;
@@ -61,6 +62,7 @@ use crate::oracle::{Checks, Idle, Moved, Oracles};
 use crate::tally::Tally;
 use hosts::Outlook;
 pub use points::Wake;
+pub(crate) use points::atomic_point;
 use scope::{Scope, scoped};
 use threads::Threads;
 
@@ -174,7 +176,7 @@ pub(crate) struct Engine {
     time_limit_ns: u64,
     /// The step at which the running thread took over.
     slice_start: Cell<u64>,
-    /// Operations on shared memory since the last call.
+    /// Operations on shared memory since the last call, but for those of the credit that is not spent.
     quiet: Cell<u32>,
     granularity: Granularity,
     faults: Faults,
@@ -191,6 +193,10 @@ pub(crate) struct Engine {
     threads: Threads,
     choices: RefCell<Choices>,
     recorder: RefCell<Recorder>,
+    /// Whether anybody keeps records or looks at them. Otherwise they are counted, and that is all.
+    is_heard: bool,
+    /// Records that nobody has heard.
+    unheard: Cell<usize>,
     /// By [`HostId`].
     oracles: RefCell<Vec<Option<Box<Oracles>>>>,
     /// The index of the record of the first panic.
@@ -218,6 +224,12 @@ pub(crate) fn with<R>(f: impl FnOnce(Option<&Engine>) -> R) -> R {
     // SAFETY: `Engine::run` sets the pointer to an engine on its own frame and clears it before that
     // frame ends, also by unwinding; code on abandoned stacks never runs again (E4).
     f(unsafe { engine.as_ref() })
+}
+
+/// Whether a run is going on on this OS thread.
+#[inline]
+pub(crate) fn is_running() -> bool {
+    !ENGINE.get().is_null()
 }
 
 /// Calls `f` with the engine of this OS thread.
@@ -258,6 +270,8 @@ impl Engine {
             faults_struck: RefCell::new(FaultCounts::default()),
             threads: Threads::default(),
             choices: RefCell::new(config.choices),
+            is_heard: config.oracles.is_some() || config.recorder.keeps_any(),
+            unheard: Cell::new(0),
             recorder: RefCell::new(config.recorder),
             oracles: RefCell::new(vec![config.oracles]),
             panic_at: Cell::new(None),
@@ -277,6 +291,7 @@ impl Engine {
         };
         engine.add_thread(HostId::TEST, "main", Box::new(body));
         engine.choose_phases();
+        engine.begin_quiet();
         ENGINE.set(&engine);
         let cleared = ClearOnDrop;
         engine.resume_until_over();
@@ -285,6 +300,7 @@ impl Engine {
     }
 
     fn into_report(self) -> EngineReport {
+        self.recorder.borrow_mut().pass_over(self.unheard.get());
         let choices = self.choices.into_inner();
         let tally = choices.tally();
         let mut all = self.oracles.into_inner().into_iter();
@@ -326,10 +342,46 @@ impl Engine {
     }
 
     /// Takes down an event of the running thread.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&self, event: Entry) {
+        if self.is_heard {
+            self.record_heard(event);
+        } else {
+            self.pass_over(event);
+        }
+    }
+
+    #[inline(never)]
+    fn record_heard(&self, event: Entry) {
         let thread = self.threads.current();
         self.take_down(self.threads.host_of(thread), thread, event);
+    }
+
+    /// Counts a record that nobody hears. Where it is made its kind is known, so this is all that is left of most of them.
+    #[inline(always)]
+    fn pass_over(&self, event: Entry) {
+        self.unheard.set(self.unheard.get() + 1);
+        if event.moves_thread() || matches!(event, Entry::World(WorldEvent::Panic)) {
+            self.follow(event);
+        }
+    }
+
+    /// Notes which goroutine runs now, and where the first panic was, although nobody keeps the record.
+    #[inline(never)]
+    fn follow(&self, event: Entry) {
+        let thread = self.threads.current();
+        let host = self.threads.host_of(thread);
+        let shown = if host == HostId::TEST { event } else { scoped(event, host) };
+        self.recorder.borrow_mut().follow(thread, shown);
+        let is_panic = matches!(event, Entry::World(WorldEvent::Panic));
+        if is_panic && self.panic_at.get().is_none() {
+            self.panic_at.set(Some(self.seen() - 1));
+        }
+    }
+
+    /// How many records there have been.
+    fn seen(&self) -> usize {
+        self.recorder.borrow().seen() + self.unheard.get()
     }
 
     /// Takes down that the running thread panics, unless it does so in the recorder or in an oracle.
@@ -350,11 +402,14 @@ impl Engine {
     /// Takes down an event of the kernel of a host.
     #[inline]
     pub(crate) fn record_kernel(&self, host: HostId, event: WorldEvent) {
-        self.take_down(host, ThreadId::KERNEL, event.into());
+        if self.is_heard {
+            self.take_down(host, ThreadId::KERNEL, event.into());
+        } else {
+            self.unheard.set(self.unheard.get() + 1);
+        }
     }
 
     /// Takes down an event and shows it to the oracles of its host. One that must not be is the last of the run.
-    #[inline]
     fn take_down(&self, host: HostId, thread: ThreadId, event: Entry) {
         if self.step_limit.get() == 0 {
             return;
@@ -365,7 +420,8 @@ impl Engine {
             let record = recorder.record(self.now_ns.get(), thread, shown);
             (record, recorder.seen())
         };
-        if self.panic_at.get().is_none() && event == WorldEvent::Panic.into() {
+        let is_panic = matches!(event, Entry::World(WorldEvent::Panic));
+        if is_panic && self.panic_at.get().is_none() {
             self.panic_at.set(Some(seen - 1));
         }
         if let Some(oracles) = &mut self.oracles.borrow_mut()[host.index()] {
@@ -383,7 +439,7 @@ impl Engine {
     /// Shows the oracles which bytes enter or leave a stream that is read on a host.
     #[inline]
     pub(crate) fn moved(&self, host: HostId, moved: &Moved<'_>) {
-        if self.step_limit.get() == 0 {
+        if !self.is_heard || self.step_limit.get() == 0 {
             return;
         }
         if let Some(oracles) = &mut self.oracles.borrow_mut()[host.index()]
@@ -448,7 +504,7 @@ impl Engine {
         });
         let k = choose(&mut choices);
         if k != 0 {
-            choices.set_seen(self.recorder.borrow().seen());
+            choices.set_seen(|| self.seen());
         }
         k
     }
@@ -460,6 +516,10 @@ impl Engine {
         if per_mille == 0 || self.healed.get() {
             return false;
         }
+        self.draws(fault, per_mille)
+    }
+
+    fn draws(&self, fault: FaultKind, per_mille: u16) -> bool {
         let kind = ChoiceKind::Fault(fault);
         let strikes = self.noted(|choices| choices.chance(kind, per_mille).into()) == 1;
         if strikes {
@@ -546,5 +606,6 @@ struct ClearOnDrop;
 impl Drop for ClearOnDrop {
     fn drop(&mut self) {
         ENGINE.set(ptr::null());
+        points::no_credit_needed();
     }
 }

@@ -1,5 +1,6 @@
 //! Points: where time passes, threads are switched, blocked and woken.
 
+use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
@@ -29,6 +30,37 @@ pub enum Wake {
     TimedOut,
     /// A signal interrupted it. The engine has none: its signals are deadlines that the kernel chose.
     Interrupted,
+}
+
+thread_local! {
+    /// How many operations on shared memory the threads of this OS thread may still make before the engine has
+    /// something to do there; never 0. Apart from the [engine](super::ENGINE), because nearly all of them
+    /// only count down: outside a run, and at the granularity of system calls.
+    static CREDIT: Cell<u32> = const { Cell::new(u32::MAX) };
+}
+
+/// A point at an operation on shared memory: only at the fine granularity or in a spin, and not
+/// while the thread unwinds, because switches in destructors would hide the panic that is under way.
+#[inline]
+pub(crate) fn atomic_point() {
+    let left = CREDIT.get() - 1;
+    CREDIT.set(left);
+    if left == 0 {
+        credit_is_spent();
+    }
+}
+
+#[inline(never)]
+fn credit_is_spent() {
+    super::with(|engine| match engine {
+        Some(engine) => engine.credit_is_spent(),
+        None => no_credit_needed(),
+    });
+}
+
+/// No run is going on: the operations need not be counted.
+pub(super) fn no_credit_needed() {
+    CREDIT.set(u32::MAX);
 }
 
 impl Engine {
@@ -120,7 +152,7 @@ impl Engine {
     /// A point before or after a call into the kernel.
     #[inline]
     pub(crate) fn call_point(&self) {
-        self.quiet.set(0);
+        self.begin_quiet();
         self.pass(CALL_NS);
         self.point(PointKind::Call);
     }
@@ -131,15 +163,30 @@ impl Engine {
         self.point(PointKind::Call);
     }
 
-    /// A point at an operation on shared memory: only at the fine granularity or in a spin, and not
-    /// while the thread unwinds, because switches in destructors would hide the panic that is under way.
+    /// The running thread has made no operation on shared memory since its last call.
     #[inline]
-    pub(crate) fn atomic_point(&self) {
-        let quiet = self.quiet.get() + 1;
+    pub(super) fn begin_quiet(&self) {
+        self.quiet.set(0);
+        CREDIT.set(self.credit());
+    }
+
+    /// How many operations on shared memory need no attention.
+    #[inline]
+    fn credit(&self) -> u32 {
+        match self.granularity {
+            Granularity::Syscall => QUIET_MAX,
+            Granularity::Atomic => 1,
+        }
+    }
+
+    fn credit_is_spent(&self) {
+        let credit = self.credit();
+        CREDIT.set(credit);
+        let quiet = self.quiet.get() + credit;
         self.quiet.set(quiet);
         if quiet >= QUIET_MAX {
             self.spin_point();
-        } else if self.granularity == Granularity::Atomic && !thread::panicking() {
+        } else if !thread::panicking() {
             self.point(PointKind::Call);
         }
     }
@@ -158,7 +205,7 @@ impl Engine {
     #[inline]
     pub(crate) fn glance(&self) -> u64 {
         self.pass(GLANCE_NS);
-        self.atomic_point();
+        atomic_point();
         self.now_ns()
     }
 

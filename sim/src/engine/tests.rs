@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use netpoll::platform::{Atomic, Kernel, Lock, Park, Primitives, Thread};
 
-use netpoll_traces::{Entry, Record, WorldEvent};
+use netpoll_traces::{Entry, Record, Trace, WorldEvent};
 
 use crate::choice::ChoiceKind;
 use crate::engine::{CALL_NS, NEVER, START_NS};
@@ -400,4 +400,35 @@ fn runs_go_on_in_parallel_on_several_threads_of_the_system() {
     let reports = runs.map(|run| run.join().unwrap());
     assert_eq!(reports[0], reports[2]);
     assert_eq!(reports[1], reports[3]);
+}
+
+/// Goroutines on all workers, of which one panics.
+fn four_sleepers_and_a_panic(kernel: crate::SimKernel) {
+    let runtime = netpoll::Builder::new().build_on::<Virtual>(kernel).expect("it can be made");
+    let program = || {
+        let all: Vec<_> = (0..4)
+            .map(|nth| {
+                netpoll::go(move || {
+                    netpoll::time::sleep(std::time::Duration::from_micros(nth));
+                    assert_ne!(nth, 2, "on purpose");
+                })
+            })
+            .collect();
+        all.into_iter().map(|it| it.join().is_err()).collect::<Vec<_>>()
+    };
+    assert_eq!(runtime.run(program).expect("it starts"), [false, false, true, false]);
+}
+
+#[test]
+fn a_run_that_nobody_hears_is_the_same_run() {
+    for seed in 0..20 {
+        let config = |record| SimConfig { record, ..SimConfig::seed(seed) };
+        let heard = run(config(Keep::All), four_sleepers_and_a_panic);
+        let unheard = run(config(Keep::Last(0)), four_sleepers_and_a_panic);
+        assert!(heard.panicked.as_ref().is_some_and(|it| it.g.is_some()), "{:?}", heard.panicked);
+        assert!(unheard.trace.records.is_empty());
+        assert_eq!(unheard.trace.dropped as usize, heard.trace.records.len());
+        let rest = |report| Report { trace: Trace::default(), deviations: Vec::new(), ..report };
+        assert_eq!(rest(unheard), rest(heard));
+    }
 }

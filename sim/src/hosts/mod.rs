@@ -298,7 +298,7 @@ fn set_links(what: &str, links: &[(&str, &str)], is_open: bool) {
 }
 
 /// A point, and a change of the world, which the trace tells in these words.
-fn arrange<R>(what: &str, change: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
+fn arrange<R>(what: &str, change: impl FnOnce(&mut Machine, &Env<'_>) -> R) -> R {
     let kernel = engine::inside("changing the world", |engine| {
         engine.call_point();
         engine.record(WorldEvent::Arranged { what: kept(what) }.into());

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSliceMut;
+use std::mem;
 
 /// Copies the front of a queue; returns how much there was room and bytes for.
 pub(super) fn copy_front(queue: &VecDeque<u8>, buf: &mut [u8]) -> usize {
@@ -13,13 +14,24 @@ pub(super) fn copy_front(queue: &VecDeque<u8>, buf: &mut [u8]) -> usize {
     n + m
 }
 
+/// Drops the front of a queue.
+pub(super) fn drop_front(queue: &mut VecDeque<u8>, len: usize) {
+    match len == queue.len() {
+        true => queue.clear(),
+        false => drop(queue.drain(..len)),
+    }
+}
+
 /// Moves the first `len` bytes of one queue to the end of another.
 pub(super) fn transfer(from: &mut VecDeque<u8>, to: &mut VecDeque<u8>, len: usize) {
+    if to.is_empty() && from.len() == len {
+        return mem::swap(from, to);
+    }
     let (front, back) = from.as_slices();
     let n = front.len().min(len);
     to.extend(&front[..n]);
     to.extend(&back[..len - n]);
-    from.drain(..len);
+    drop_front(from, len);
 }
 
 /// Appends the first `len` bytes of what is to be written.
@@ -73,6 +85,17 @@ mod tests {
         let mut to = VecDeque::from([9]);
         transfer(&mut queue, &mut to, 4);
         assert_eq!((to, queue), (VecDeque::from([9, 1, 2, 3, 4]), VecDeque::from([5])));
+    }
+
+    #[test]
+    fn a_whole_queue_is_moved_and_dropped_like_a_part_of_it() {
+        let (mut from, mut to) = (wrapped(), VecDeque::new());
+        transfer(&mut from, &mut to, 5);
+        assert_eq!((&to, &from), (&VecDeque::from([1, 2, 3, 4, 5]), &VecDeque::new()));
+        drop_front(&mut to, 2);
+        assert_eq!(to, VecDeque::from([3, 4, 5]));
+        drop_front(&mut to, 3);
+        assert!(to.is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::machine::Env;
+use super::env::Env;
 use crate::choice::ChoiceKind;
 
 /// A change that a file may lose.
@@ -98,7 +98,7 @@ impl Disk {
     }
 
     /// Everything is gone but what has reached the disk. The dullest disk has got all of it.
-    pub(crate) fn lose_power(&mut self, env: &dyn Env) {
+    pub(crate) fn lose_power(&mut self, env: &Env<'_>) {
         for file in self.files.values_mut() {
             let changes = std::mem::take(&mut file.changes);
             let n = u32::try_from(changes.len()).unwrap_or(u32::MAX - 1) + 1;

@@ -27,7 +27,8 @@ use std::collections::{BTreeMap, VecDeque};
 use netpoll::platform::{EpollEvent, Errno, RawFd};
 use netpoll_traces::WorldEvent;
 
-use super::machine::{Env, FileId, Machine, Object, Watch};
+use super::env::Env;
+use super::machine::{FileId, Machine, Object, Watch};
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
 
@@ -171,7 +172,7 @@ impl Machine {
 
     pub(super) fn epoll_add(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         epfd: RawFd,
         fd: RawFd,
         event: EpollEvent,
@@ -201,7 +202,7 @@ impl Machine {
 
     pub(super) fn epoll_mod(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         epfd: RawFd,
         fd: RawFd,
         event: EpollEvent,
@@ -222,7 +223,7 @@ impl Machine {
     }
 
     /// Queues an item that is new or has changed, if its file is ready.
-    fn look_at(&mut self, env: &dyn Env, ep: FileId, key: Key) {
+    fn look_at(&mut self, env: &Env<'_>, ep: FileId, key: Key) {
         let item = &self.epoll_mut(ep).items[&key];
         let (wanted, data) = (item.events, item.data);
         let queued = self.poll(key.1, wanted) & wanted != 0;
@@ -252,11 +253,14 @@ impl Machine {
     /// Takes events from the ready list; returns how many.
     pub(super) fn harvest(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         ep: FileId,
         events: &mut [EpollEvent],
     ) -> usize {
         self.maybe_queue_for_no_reason(env, ep);
+        if self.epoll(ep).ready.is_empty() {
+            return 0;
+        }
         let mut list = std::mem::take(&mut self.epoll_mut(ep).ready);
         let fits = events.len().min(list.len());
         let take = match fits {
@@ -304,7 +308,7 @@ impl Machine {
 
     /// The faults of spurious events: one queues an item although nothing happened to its file, the other
     /// reports a socket ready that is not, which select(2) warns of under "Bugs".
-    fn maybe_queue_for_no_reason(&mut self, env: &dyn Env, ep: FileId) {
+    fn maybe_queue_for_no_reason(&mut self, env: &Env<'_>, ep: FileId) {
         let items = self.epoll_mut(ep).items.len();
         if items == 0 {
             return;

@@ -2,8 +2,9 @@
 
 use netpoll::platform::Errno;
 
+use super::env::Env;
 use super::epoll::{IN, OUT};
-use super::machine::{Env, FileId, Machine, Object};
+use super::machine::{FileId, Machine, Object};
 
 /// The largest value the counter can hold.
 const COUNT_MAX: u64 = u64::MAX - 1;
@@ -51,7 +52,7 @@ impl EventFd {
 impl Machine {
     pub(super) fn eventfd_read(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         buf: &mut [u8],
     ) -> Result<usize, Errno> {
@@ -63,7 +64,7 @@ impl Machine {
     /// Each buffer is a write of its own, up to the first that fails (`do_loop_readv_writev`).
     pub(super) fn eventfd_write(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         parts: &[&[u8]],
     ) -> Result<usize, Errno> {

@@ -5,7 +5,8 @@ use std::io::IoSliceMut;
 use netpoll::platform::{Errno, RawFd};
 
 use super::bytes;
-use super::machine::{Env, FileId, Machine, Object};
+use super::env::Env;
+use super::machine::{FileId, Machine, Object};
 use super::socket::interruptible;
 use super::tcp::State;
 use crate::faults::FaultKind;
@@ -20,7 +21,7 @@ impl Machine {
 
     pub(super) fn read(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         fd: RawFd,
         buf: &mut [u8],
     ) -> Result<usize, Errno> {
@@ -29,6 +30,11 @@ impl Machine {
             Object::Epoll(_) => return Err(Errno::EINVAL),
             Object::PipeWriter(_) => return Err(Errno::EBADF),
             Object::Regular => return Ok(0),
+            // The way of nearly all reads.
+            Object::Tcp(_) if !buf.is_empty() => {
+                interruptible(env)?;
+                return self.tcp_read(env, id, buf, false);
+            }
             Object::EventFd(_) => {}
             // Nothing is asked for, so nothing is looked at: not even an error.
             _ if buf.is_empty() => return Ok(0),
@@ -48,7 +54,7 @@ impl Machine {
     /// One read into several buffers.
     pub(super) fn readv(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         fd: RawFd,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Result<usize, Errno> {
@@ -70,7 +76,7 @@ impl Machine {
     /// `write`, and `writev` where `is_vector`.
     pub(super) fn write(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         fd: RawFd,
         parts: &[&[u8]],
         is_vector: bool,
@@ -80,6 +86,10 @@ impl Machine {
             Object::Epoll(_) => return Err(Errno::EINVAL),
             Object::Pipe(_) => return Err(Errno::EBADF),
             Object::Regular => return Ok(bytes::total(parts)),
+            Object::Tcp(_) => {
+                interruptible(env)?;
+                return self.tcp_write(env, id, parts);
+            }
             // Linux stops here without asking the file.
             Object::EventFd(_) if is_vector && bytes::total(parts) == 0 => return Ok(0),
             _ => {}
@@ -96,7 +106,7 @@ impl Machine {
     }
 
     /// What a call meets if one of the faults strikes by which the kernel is short of something.
-    pub(super) fn shortage(env: &dyn Env, kinds: &[FaultKind]) -> Result<(), Errno> {
+    pub(super) fn shortage(env: &Env<'_>, kinds: &[FaultKind]) -> Result<(), Errno> {
         for &kind in kinds {
             if env.strikes(kind) {
                 return Err(match kind {
@@ -114,7 +124,7 @@ impl Machine {
 
     /// The shortages that `EPOLL_CTL_ADD` may meet. Those of a connection are apart, because whoever cannot
     /// watch it will close it, and then its other end has lost it too.
-    pub(super) fn watch_shortage(&self, env: &dyn Env, id: FileId) -> Result<(), Errno> {
+    pub(super) fn watch_shortage(&self, env: &Env<'_>, id: FileId) -> Result<(), Errno> {
         let is_connection = match &self.file(id).object {
             Object::Tcp(tcp) => tcp.state != State::Listen,
             Object::Unix(unix) => unix.peer.is_some(),

@@ -5,7 +5,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::machine::{Env, File, FileId, Machine, Object};
+use super::env::Env;
+use super::machine::{File, FileId, Machine, Object};
 use super::udp::Datagram;
 
 /// Something that travels.
@@ -109,7 +110,7 @@ impl Machine {
 
     /// Lets everything arrive that is in flight, and what that sends, up to before `until_ns`: for a host
     /// on which time stands still.
-    pub fn arrive_before(&mut self, env: &dyn Env, until_ns: u64) {
+    pub fn arrive_before(&mut self, env: &Env<'_>, until_ns: u64) {
         while self.is_expecting(until_ns)
             && let Some(Reverse((_, _, packet))) = self.flight.packets.pop()
         {
@@ -118,7 +119,7 @@ impl Machine {
     }
 
     /// Lets everything arrive that is due.
-    pub(super) fn tick(&mut self, env: &dyn Env) {
+    pub(super) fn tick(&mut self, env: &Env<'_>) {
         while self.next_arrival_ns() <= env.now_ns() {
             let Some(Reverse((_, _, packet))) = self.flight.packets.pop() else {
                 return;
@@ -127,7 +128,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn arrive(&mut self, env: &dyn Env, packet: Packet) {
+    pub(super) fn arrive(&mut self, env: &Env<'_>, packet: Packet) {
         match packet {
             Packet::Syn { client, attempt } => self.arrive_syn(env, client, attempt),
             Packet::SynAck { client, attempt, listener } => {

@@ -6,27 +6,25 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::thread;
 
 use netpoll::platform::{Errno, RawFd};
 use netpoll::trace::Event;
-use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
+use netpoll_traces::BlockedOn;
 
 use super::disk::Disk;
-use super::machine::{Env, Machine};
+use super::env::Env;
+use super::machine::Machine;
 use super::{HostId, NetConfig, SimKernel, Simulated};
-use crate::choice::ChoiceKind;
+use crate::engine::owned::{Held, Owned};
 use crate::engine::{self, Engine, START_NS, Wake, World};
-use crate::faults::FaultKind;
-use crate::oracle::Moved;
 
 /// The threads, the clock and the choices under a simulated kernel.
 pub trait Host: fmt::Debug + Send + Sync + 'static {
     /// Carries out one step of the machine. No other step comes between, and threads that it wakes run
     /// only after it.
-    fn step<R>(&self, step: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R;
+    fn step<R>(&self, step: impl FnOnce(&mut Machine, &Env<'_>) -> R) -> R;
     /// The calling thread begins a system call.
     fn enter(&self);
     /// The call has taken effect; others may run before the caller goes on.
@@ -54,10 +52,9 @@ pub trait Host: fmt::Debug + Send + Sync + 'static {
 /// The engine as a host.
 pub struct EngineHost {
     workers: usize,
-    /// Locked for one step at a time, never across a point.
-    machine: Mutex<Machine>,
-    /// Whether the run is going on: then who calls without an engine is no thread of it.
-    running: AtomicBool,
+    /// In hand for one step at a time, never across a point. It belongs to the thread on which the run goes on, as long as it
+    /// does: then who calls without an engine is no thread of it.
+    machine: Owned<Machine>,
     /// What such a thread did.
     intrusion: OnceLock<String>,
 }
@@ -68,54 +65,19 @@ impl fmt::Debug for EngineHost {
     }
 }
 
-/// The machine's outside, during a run or after it.
-struct Outside<'a>(Option<&'a Engine>);
-
-impl Env for Outside<'_> {
-    #[inline]
-    fn now_ns(&self) -> u64 {
-        self.0.map_or(START_NS, Engine::now_ns)
-    }
-    #[inline]
-    fn choose(&self, kind: ChoiceKind, n: u32) -> u32 {
-        self.0.map_or(0, |engine| engine.choose(kind, n))
-    }
-    #[inline]
-    fn strikes(&self, fault: FaultKind) -> bool {
-        self.0.is_some_and(|engine| engine.strikes(fault))
-    }
-    #[inline]
-    fn record(&self, host: HostId, event: WorldEvent) {
-        if let Some(engine) = self.0 {
-            engine.record_kernel(host, event);
-        }
-    }
-    fn wake(&self, waiter: u16) {
-        if let Some(engine) = self.0 {
-            engine.wake(ThreadId(waiter));
-        }
-    }
-    #[inline]
-    fn moved(&self, host: HostId, moved: Moved<'_>) {
-        if let Some(engine) = self.0 {
-            engine.moved(host, &moved);
-        }
-    }
-}
-
 impl EngineHost {
-    pub(super) fn machine(&self) -> MutexGuard<'_, Machine> {
-        // Poison says that a call panicked; the run reports that panic, and this state is only looked
-        // at for the report.
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    pub(super) fn machine(&self) -> Held<'_, Machine> {
+        self.machine.hold()
     }
 
     /// A call without an engine: after the run, when what it has leaked is looked at, or by a thread of the
     /// operating system in the middle of it. The latter comes whenever it pleases, which makes the run no
-    /// function of its choices; and it cannot be made to wait.
+    /// function of its choices; and it cannot be made to wait. What it is not kept from doing it does to a machine
+    /// in which nothing has happened.
     #[cold]
     fn outsider(&self, what: &str) {
-        if !self.running.load(Ordering::Acquire) {
+        if !self.machine.is_owned() {
             return;
         }
         let name = thread::current().name().map_or(String::new(), |name| format!(" `{name}`"));
@@ -130,13 +92,13 @@ impl EngineHost {
 
 impl Host for EngineHost {
     #[inline]
-    fn step<R>(&self, step: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
+    fn step<R>(&self, step: impl FnOnce(&mut Machine, &Env<'_>) -> R) -> R {
         engine::with(|engine| {
             if engine.is_none() {
                 self.outsider("uses the kernel");
             }
             let mut machine = self.machine();
-            let result = step(&mut machine, &Outside(engine));
+            let result = step(&mut machine, &Env::engine(engine));
             if let Some(engine) = engine {
                 engine.set_alarm_ns(machine.next_arrival_ns());
             }
@@ -162,7 +124,7 @@ impl Host for EngineHost {
         engine::with(|engine| engine.map(Engine::return_point));
     }
 
-    #[inline]
+    #[inline(always)]
     fn record(&self, event: Event) {
         engine::with(|engine| engine.map(|engine| engine.record(event.into())));
     }
@@ -197,7 +159,7 @@ impl Host for EngineHost {
 
     fn checkpoint(&self) {
         engine::with(|engine| match engine {
-            Some(engine) => engine.atomic_point(),
+            Some(_) => engine::atomic_point(),
             None => self.outsider("parks or wakes a goroutine"),
         });
     }
@@ -207,7 +169,7 @@ impl World for SimKernel {
     fn tick(&self, _now_ns: u64) -> u64 {
         engine::with(|engine| {
             let mut machine = self.host().machine();
-            machine.tick(&Outside(engine));
+            machine.tick(&Env::engine(engine));
             machine.next_arrival_ns()
         })
     }
@@ -227,15 +189,14 @@ impl SimKernel {
     pub(crate) fn new(workers: usize, config: NetConfig) -> SimKernel {
         Simulated::on(EngineHost {
             workers,
-            machine: Mutex::new(Machine::new(config)),
-            running: AtomicBool::new(true),
+            machine: Owned::new(Machine::new(config), Machine::new(config)),
             intrusion: OnceLock::new(),
         })
     }
 
     /// The run is over: from here on anybody may look. Returns what a thread that was no part of it did.
     pub(crate) fn retire(&self) -> Option<String> {
-        self.host().running.store(false, Ordering::Release);
+        self.host().machine.share();
         self.host().intrusion.get().cloned()
     }
 
@@ -250,8 +211,8 @@ impl SimKernel {
     pub(crate) fn files_left(&self) -> usize {
         let mut machine = self.host().machine();
         // Nobody on other hosts will say the last words that ends of this one wait for.
-        machine.crash_others(&Outside(None));
-        machine.arrive_before(&Outside(None), u64::MAX);
+        machine.crash_others(&Env::engine(None));
+        machine.arrive_before(&Env::engine(None), u64::MAX);
         machine.files_count(HostId::TEST)
     }
 
@@ -277,7 +238,7 @@ impl SimKernel {
     }
 
     /// Changes what no process could: makes hosts, cuts links, takes the power away.
-    pub(crate) fn arrange<R>(&self, change: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
+    pub(crate) fn arrange<R>(&self, change: impl FnOnce(&mut Machine, &Env<'_>) -> R) -> R {
         self.step(change)
     }
 

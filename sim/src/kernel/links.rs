@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::machine::{DELAYS_NS, Env, FileId, Machine};
+use super::env::{DELAYS_NS, Env};
+use super::machine::{FileId, Machine};
 use super::site::HostId;
 use super::tcp::State;
 use crate::choice::ChoiceKind;
@@ -45,7 +46,7 @@ impl Machine {
     /// How long something takes from one host to another: a choice, of which 0 is the shortest.
     pub(super) fn delay_between_ns(
         &self,
-        env: &dyn Env,
+        env: &Env<'_>,
         from: HostId,
         to: HostId,
         kind: ChoiceKind,
@@ -61,7 +62,7 @@ impl Machine {
     }
 
     /// Resets all connections between two hosts: both ends hear of it, as far as they are reached.
-    pub(crate) fn reset_connections(&mut self, env: &dyn Env, a: HostId, b: HostId) {
+    pub(crate) fn reset_connections(&mut self, env: &Env<'_>, a: HostId, b: HostId) {
         let ends: Vec<FileId> = self.tcp_ends().filter(|&id| self.file(id).host == a).collect();
         for id in ends {
             let is_connected = self.tcp_open(id).state == State::Synchronised;

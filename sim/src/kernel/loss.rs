@@ -13,8 +13,9 @@
 
 use netpoll::platform::Errno;
 
+use super::env::Env;
 use super::flight::Packet;
-use super::machine::{Env, FileId, Machine};
+use super::machine::{FileId, Machine};
 use super::site::HostId;
 use super::tcp::State;
 use super::wire::{GIVE_UP_NS, SYN_RETRY_NS};
@@ -33,6 +34,9 @@ impl Machine {
     /// The host at the other end of a connection, or of an attempt.
     pub(super) fn far_host(&mut self, id: FileId) -> HostId {
         let host = self.file(id).host;
+        if self.sites.len() == 1 {
+            return host;
+        }
         let remote = self.tcp_open(id).remote;
         remote.and_then(|remote| self.host_at(host, remote.ip())).unwrap_or(host)
     }
@@ -50,13 +54,13 @@ impl Machine {
     }
 
     /// How long something takes from the other end of a connection to this one.
-    pub(super) fn delay_to_ns(&mut self, env: &dyn Env, to: FileId, kind: ChoiceKind) -> u64 {
+    pub(super) fn delay_to_ns(&mut self, env: &Env<'_>, to: FileId, kind: ChoiceKind) -> u64 {
         let (here, there) = (self.file(to).host, self.far_host(to));
         self.delay_between_ns(env, there, here, kind)
     }
 
     /// Whether something that the end `from` has sent arrives, now that it should. If it does not, it is held.
-    pub(super) fn gets_through(&mut self, env: &dyn Env, from: FileId, packet: Packet) -> bool {
+    pub(super) fn gets_through(&mut self, env: &Env<'_>, from: FileId, packet: Packet) -> bool {
         let there = self.far_host(from);
         if self.file(from).host == there {
             return true;
@@ -78,7 +82,7 @@ impl Machine {
     }
 
     /// An end sends again what it holds, or asks again for an answer.
-    pub(super) fn arrive_retry(&mut self, env: &dyn Env, from: FileId) {
+    pub(super) fn arrive_retry(&mut self, env: &Env<'_>, from: FileId) {
         let Some(tcp) = self.tcp(from) else { return };
         let (Some(retries), State::Synchronised) = (tcp.retries, tcp.state) else {
             return;
@@ -122,7 +126,7 @@ impl Machine {
     }
 
     /// An attempt to connect was not answered.
-    pub(super) fn knock_again(&mut self, env: &dyn Env, client: FileId, attempt: u32) {
+    pub(super) fn knock_again(&mut self, env: &Env<'_>, client: FileId, attempt: u32) {
         let tcp = self.tcp_open(client);
         tcp.knocks += 1;
         if tcp.knocks >= KNOCKS_MAX {
@@ -133,7 +137,7 @@ impl Machine {
     }
 
     /// An end that nobody holds has lost the other one.
-    pub(super) fn give_up_later(&mut self, env: &dyn Env, id: FileId) {
+    pub(super) fn give_up_later(&mut self, env: &Env<'_>, id: FileId) {
         self.flight.dispatch(env.now_ns() + FIN_TIMEOUT_NS, Packet::GiveUp { to: id });
     }
 }

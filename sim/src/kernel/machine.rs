@@ -17,6 +17,7 @@
 use netpoll::platform::{Errno, RawFd};
 use netpoll_traces::WorldEvent;
 
+use super::env::Env;
 use super::epoll::{Epoll, IN, OUT};
 use super::eventfd::EventFd;
 use super::flight::Flight;
@@ -27,37 +28,7 @@ use super::site::{HostId, Site};
 use super::tcp::Tcp;
 use super::udp::Udp;
 use super::unix::Unix;
-use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
-use crate::oracle::Moved;
-
-/// The time an event takes, by the number that is chosen for it.
-pub(super) const DELAYS_NS: [u64; 8] =
-    [5_000, 20_000, 100_000, 500_000, 2_000_000, 8_000_000, 25_000_000, 120_000_000];
-
-/// What the machine needs from outside. No method may call back into the machine.
-pub trait Env {
-    /// The virtual time.
-    fn now_ns(&self) -> u64;
-    /// Chooses a number below `n`.
-    fn choose(&self, kind: ChoiceKind, n: u32) -> u32;
-    /// Whether a fault strikes.
-    fn strikes(&self, fault: FaultKind) -> bool;
-    /// Takes down what the kernel of a host does on its own.
-    fn record(&self, host: HostId, event: WorldEvent);
-    /// Wakes a thread that waits for an epoll instance.
-    fn wake(&self, waiter: u16);
-    /// Takes down which bytes enter or leave a stream that is read on a host.
-    #[inline]
-    fn moved(&self, host: HostId, moved: Moved<'_>) {
-        let _ = (host, moved);
-    }
-
-    /// Chooses a delay.
-    fn delay_ns(&self, kind: ChoiceKind) -> u64 {
-        DELAYS_NS[self.choose(kind, DELAYS_NS.len() as u32) as usize]
-    }
-}
 
 /// Identifies a file for the whole run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -232,7 +203,7 @@ impl Machine {
     }
 
     /// `dup`.
-    pub(super) fn dup(&mut self, env: &dyn Env, fd: RawFd) -> Result<RawFd, Errno> {
+    pub(super) fn dup(&mut self, env: &Env<'_>, fd: RawFd) -> Result<RawFd, Errno> {
         let file = self.lookup(fd)?;
         self.check_number_free()?;
         Machine::shortage(env, &[FaultKind::NoDescriptor])?;
@@ -240,7 +211,7 @@ impl Machine {
     }
 
     /// `close`: frees the number, and the file with its last number.
-    pub(super) fn close(&mut self, env: &dyn Env, fd: RawFd) -> Result<(), Errno> {
+    pub(super) fn close(&mut self, env: &Env<'_>, fd: RawFd) -> Result<(), Errno> {
         let id = self.lookup(fd)?;
         let site = self.here();
         site.numbers[fd as usize] = None;
@@ -254,7 +225,7 @@ impl Machine {
     }
 
     /// Unpins a file, which may have been closed meanwhile.
-    pub(super) fn unpin(&mut self, env: &dyn Env, id: FileId) {
+    pub(super) fn unpin(&mut self, env: &Env<'_>, id: FileId) {
         let file = self.file_mut(id);
         file.pins -= 1;
         if file.numbers == 0 && file.pins == 0 {
@@ -305,6 +276,12 @@ impl Machine {
         self.files[id.0 as usize].as_deref()
     }
 
+    /// The same, to change.
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: FileId) -> Option<&mut File> {
+        self.files[id.0 as usize].as_deref_mut()
+    }
+
     /// Frees a file. What is in flight to or from it finds nothing.
     pub(super) fn free_file(&mut self, id: FileId) {
         self.files[id.0 as usize] = None;
@@ -339,7 +316,7 @@ impl Machine {
         self.files().filter(|file| file.host == host).count()
     }
 
-    fn close_file(&mut self, env: &dyn Env, id: FileId) {
+    fn close_file(&mut self, env: &Env<'_>, id: FileId) {
         for Watch { ep, fd, .. } in std::mem::take(&mut self.file_mut(id).watches) {
             assert!(self.epoll_mut(ep).remove((fd, id)), "K3: no such item");
         }
@@ -391,7 +368,7 @@ impl Machine {
 
     /// Wakes those who watch a file. `wakeup` is the mask of the wake-up, 0 for "something changed", of
     /// which everybody hears.
-    pub(super) fn edge(&mut self, env: &dyn Env, id: FileId, wakeup: u32) {
+    pub(super) fn edge(&mut self, env: &Env<'_>, id: FileId, wakeup: u32) {
         let fd = self.file(id).shown_as;
         if fd >= 0 {
             let ready = self.readiness(id);

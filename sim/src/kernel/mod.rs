@@ -31,6 +31,7 @@
 
 mod bytes;
 mod disk;
+mod env;
 mod epoll;
 mod eventfd;
 mod files;
@@ -68,9 +69,10 @@ use netpoll::trace::calls::{count, nothing, number, port, socket_kind};
 use netpoll_traces::{BlockedOn, Readiness};
 
 pub(crate) use disk::Disk;
+pub use env::{Env, Outside};
 pub use host::{EngineHost, Host};
+pub use machine::Machine;
 use machine::Object;
-pub use machine::{Env, Machine};
 pub use net::NetConfig;
 pub use site::HostId;
 use wait::Wait;
@@ -141,7 +143,7 @@ impl<H: Host> Simulated<H> {
 
     /// One step of the machine, made by this process.
     #[inline]
-    fn step<R>(&self, step: impl FnOnce(&mut Machine, &dyn Env) -> R) -> R {
+    fn step<R>(&self, step: impl FnOnce(&mut Machine, &Env<'_>) -> R) -> R {
         self.host.step(|machine, env| {
             machine.enter(self.id);
             step(machine, env)
@@ -166,7 +168,7 @@ impl<H: Host> Simulated<H> {
         name: &'static str,
         fd: RawFd,
         arg: i64,
-        effect: impl FnOnce(&mut Machine, &dyn Env) -> Result<R, Errno>,
+        effect: impl FnOnce(&mut Machine, &Env<'_>) -> Result<R, Errno>,
         value: impl FnOnce(&R) -> i64,
     ) -> Result<R, Errno> {
         self.host.enter();
@@ -188,7 +190,7 @@ impl<H: Host> Simulated<H> {
     fn call_for_two(
         &self,
         name: &'static str,
-        effect: impl FnOnce(&mut Machine, &dyn Env) -> Result<(RawFd, RawFd), Errno>,
+        effect: impl FnOnce(&mut Machine, &Env<'_>) -> Result<(RawFd, RawFd), Errno>,
     ) -> Result<(RawFd, RawFd), Errno> {
         self.host.enter();
         let result = self.step(effect);
@@ -325,17 +327,17 @@ impl<H: Host> Kernel for Simulated<H> {
     }
 
     fn getsockopt(&self, fd: RawFd, level: i32, name: i32) -> Result<i32, Errno> {
-        let get = |m: &mut Machine, _: &dyn Env| m.getsockopt(fd, level, name);
+        let get = |m: &mut Machine, _: &Env<'_>| m.getsockopt(fd, level, name);
         self.call("getsockopt", fd, name.into(), get, |&value| value.into())
     }
 
     fn setsockopt(&self, fd: RawFd, level: i32, name: i32, value: i32) -> Result<(), Errno> {
-        let set = |m: &mut Machine, _: &dyn Env| m.setsockopt(fd, level, name, value);
+        let set = |m: &mut Machine, _: &Env<'_>| m.setsockopt(fd, level, name, value);
         self.call("setsockopt", fd, name.into(), set, nothing)
     }
 
     fn set_linger(&self, fd: RawFd, seconds: Option<u16>) -> Result<(), Errno> {
-        let set = |m: &mut Machine, _: &dyn Env| m.set_linger(fd, seconds);
+        let set = |m: &mut Machine, _: &Env<'_>| m.set_linger(fd, seconds);
         self.call("setsockopt", fd, libc::SO_LINGER.into(), set, nothing)
     }
 
@@ -390,7 +392,7 @@ impl<H: Host> Kernel for Simulated<H> {
 
     fn poll(&self, fd: RawFd, events: u32) -> Result<u32, Errno> {
         let asked = events | libc::EPOLLERR as u32 | libc::EPOLLHUP as u32;
-        let ready = |m: &mut Machine, _: &dyn Env| {
+        let ready = |m: &mut Machine, _: &Env<'_>| {
             let file = m.lookup(fd)?;
             Ok(m.poll(file, asked) & asked)
         };
@@ -403,22 +405,22 @@ impl<H: Host> Kernel for Simulated<H> {
 
     fn epoll_create1(&self) -> Result<RawFd, Errno> {
         let create =
-            |m: &mut Machine, _: &dyn Env| m.create(|| Object::Epoll(epoll::Epoll::default()));
+            |m: &mut Machine, _: &Env<'_>| m.create(|| Object::Epoll(epoll::Epoll::default()));
         self.call("epoll_create1", -1, 0, create, number)
     }
 
     fn epoll_add(&self, epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno> {
-        let add = |m: &mut Machine, env: &dyn Env| m.epoll_add(env, epfd, fd, event);
+        let add = |m: &mut Machine, env: &Env<'_>| m.epoll_add(env, epfd, fd, event);
         self.call("epoll_add", epfd, fd.into(), add, nothing)
     }
 
     fn epoll_mod(&self, epfd: RawFd, fd: RawFd, event: EpollEvent) -> Result<(), Errno> {
-        let modify = |m: &mut Machine, env: &dyn Env| m.epoll_mod(env, epfd, fd, event);
+        let modify = |m: &mut Machine, env: &Env<'_>| m.epoll_mod(env, epfd, fd, event);
         self.call("epoll_mod", epfd, fd.into(), modify, nothing)
     }
 
     fn epoll_del(&self, epfd: RawFd, fd: RawFd) -> Result<(), Errno> {
-        let del = |m: &mut Machine, _: &dyn Env| m.epoll_del(epfd, fd);
+        let del = |m: &mut Machine, _: &Env<'_>| m.epoll_del(epfd, fd);
         self.call("epoll_del", epfd, fd.into(), del, nothing)
     }
 
@@ -435,13 +437,13 @@ impl<H: Host> Kernel for Simulated<H> {
     }
 
     fn eventfd(&self) -> Result<RawFd, Errno> {
-        let create = |m: &mut Machine, _: &dyn Env| {
+        let create = |m: &mut Machine, _: &Env<'_>| {
             m.create(|| Object::EventFd(eventfd::EventFd::default()))
         };
         self.call("eventfd", -1, 0, create, number)
     }
 
-    #[inline]
+    #[inline(always)]
     fn trace(&self, event: Event) {
         self.host.record(event);
     }

@@ -18,8 +18,9 @@ use std::collections::VecDeque;
 use netpoll::platform::{Errno, RawFd};
 
 use super::bytes;
+use super::env::Env;
 use super::epoll::{ERR, HUP, IN, OUT, RDNORM, WRNORM};
-use super::machine::{Env, FileId, Machine, Object};
+use super::machine::{FileId, Machine, Object};
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
 use crate::oracle::Moved;
@@ -114,7 +115,7 @@ pub(super) struct PipeWriter {
 
 impl Machine {
     /// `pipe2`.
-    pub(super) fn pipe(&mut self, env: &dyn Env) -> Result<(RawFd, RawFd), Errno> {
+    pub(super) fn pipe(&mut self, env: &Env<'_>) -> Result<(RawFd, RawFd), Errno> {
         self.check_two_numbers_free()?;
         let kinds = [FaultKind::NoDescriptor, FaultKind::NoFile];
         Machine::shortage(env, &kinds)?;
@@ -169,7 +170,7 @@ impl Machine {
 
     pub(super) fn pipe_read(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         buf: &mut [u8],
     ) -> Result<usize, Errno> {
@@ -192,7 +193,7 @@ impl Machine {
 
     pub(super) fn pipe_write(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         parts: &[&[u8]],
     ) -> Result<usize, Errno> {
@@ -222,7 +223,7 @@ impl Machine {
     }
 
     /// The last number of an end is closed.
-    pub(super) fn pipe_close(&mut self, env: &dyn Env, id: FileId) {
+    pub(super) fn pipe_close(&mut self, env: &Env<'_>, id: FileId) {
         let (other, is_full) = match &self.file(id).object {
             Object::Pipe(pipe) => (pipe.writer, pipe.is_full()),
             Object::PipeWriter(writer) => (writer.reader, false),

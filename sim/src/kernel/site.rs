@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use netpoll::platform::{Errno, RawFd};
 
 use super::disk::Disk;
-use super::machine::{Env, FileId, Machine, Object};
+use super::env::Env;
+use super::machine::{FileId, Machine, Object};
 use super::net::Ports;
 use super::tcp::State;
 use super::unix::Names;
@@ -111,7 +112,7 @@ impl Machine {
 
     /// A host loses its power: files, numbers, ports and names are gone, nobody is told, and of what it wrote to its disk
     /// and did not force there something may be gone too. It answers nobody until it is [started](Machine::start).
-    pub(crate) fn crash(&mut self, env: &dyn Env, host: HostId) {
+    pub(crate) fn crash(&mut self, env: &Env<'_>, host: HostId) {
         for id in self.files_of(host) {
             self.drop_held(id);
             self.free_file(id);
@@ -123,7 +124,7 @@ impl Machine {
     }
 
     /// Only the body's own host is left.
-    pub(super) fn crash_others(&mut self, env: &dyn Env) {
+    pub(super) fn crash_others(&mut self, env: &Env<'_>) {
         for index in 1..self.sites.len() {
             self.crash(env, HostId::new(index));
         }
@@ -131,7 +132,7 @@ impl Machine {
 
     /// The process of the calling host ends: everything is closed, in the order of the numbers. The host itself goes on, and
     /// refuses whoever knocks.
-    pub(crate) fn exit(&mut self, env: &dyn Env) {
+    pub(crate) fn exit(&mut self, env: &Env<'_>) {
         for id in self.files_of(self.here_id()) {
             // Whose threads are gone waits for nothing.
             self.file_mut(id).pins = 0;
@@ -157,7 +158,7 @@ impl Machine {
 
     /// Ends of connections that nobody holds, and that wait for the last word of an end that is gone without one, are
     /// forgotten after a while. Linux: `tcp_fin_timeout`.
-    fn forget_lost_peers(&mut self, env: &dyn Env) {
+    fn forget_lost_peers(&mut self, env: &Env<'_>) {
         let orphans: Vec<FileId> = self
             .file_ids()
             .filter(|&id| match &self.file(id).object {

@@ -2,7 +2,8 @@
 
 use netpoll::platform::{Domain, Errno, RawFd, Shutdown, SockAddr, SockType};
 
-use super::machine::{Env, FileId, Machine, Object};
+use super::env::Env;
+use super::machine::{FileId, Machine, Object};
 use super::tcp::Tcp;
 use super::udp::Udp;
 use super::unix::Unix;
@@ -43,7 +44,7 @@ impl Machine {
 
     pub(super) fn socket(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         domain: Domain,
         kind: SockType,
     ) -> Result<RawFd, Errno> {
@@ -60,7 +61,7 @@ impl Machine {
 
     pub(super) fn socketpair(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         domain: Domain,
         kind: SockType,
     ) -> Result<(RawFd, RawFd), Errno> {
@@ -73,7 +74,7 @@ impl Machine {
         Ok((self.number(a), self.number(b)))
     }
 
-    pub(super) fn bind(&mut self, env: &dyn Env, fd: RawFd, addr: &SockAddr) -> Result<(), Errno> {
+    pub(super) fn bind(&mut self, env: &Env<'_>, fd: RawFd, addr: &SockAddr) -> Result<(), Errno> {
         match self.socket_at(fd)? {
             (id, Socket::Tcp) => self.tcp_bind(env, id, addr),
             (id, Socket::Udp) => self.udp_bind(env, id, addr),
@@ -81,7 +82,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn listen(&mut self, env: &dyn Env, fd: RawFd, backlog: i32) -> Result<(), Errno> {
+    pub(super) fn listen(&mut self, env: &Env<'_>, fd: RawFd, backlog: i32) -> Result<(), Errno> {
         match self.socket_at(fd)? {
             (id, Socket::Tcp) => self.tcp_listen(env, id, backlog),
             (id, Socket::UnixStream) => self.unix_listen(id, backlog),
@@ -89,7 +90,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn accept(&mut self, env: &dyn Env, fd: RawFd) -> Result<(RawFd, SockAddr), Errno> {
+    pub(super) fn accept(&mut self, env: &Env<'_>, fd: RawFd) -> Result<(RawFd, SockAddr), Errno> {
         self.lookup(fd)?;
         self.check_number_free()?;
         Machine::shortage(env, &[FaultKind::NoDescriptor])?;
@@ -114,7 +115,7 @@ impl Machine {
 
     pub(super) fn connect(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         fd: RawFd,
         addr: &SockAddr,
     ) -> Result<(), Errno> {
@@ -148,7 +149,7 @@ impl Machine {
 
     pub(super) fn shutdown(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         fd: RawFd,
         how: Shutdown,
     ) -> Result<(), Errno> {
@@ -167,7 +168,7 @@ impl Machine {
     /// `recvfrom`.
     pub(super) fn receive(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         fd: RawFd,
         buf: &mut [u8],
         peek: bool,
@@ -179,7 +180,7 @@ impl Machine {
 
     pub(super) fn receive_from(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         kind: Socket,
         buf: &mut [u8],
@@ -199,7 +200,7 @@ impl Machine {
     /// `sendto`.
     pub(super) fn send(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         fd: RawFd,
         parts: &[&[u8]],
         to: Option<&SockAddr>,
@@ -211,7 +212,7 @@ impl Machine {
 
     pub(super) fn send_to(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         kind: Socket,
         parts: &[&[u8]],
@@ -228,6 +229,6 @@ impl Machine {
 }
 
 /// A signal comes before a call that could have waited has done anything.
-pub(super) fn interruptible(env: &dyn Env) -> Result<(), Errno> {
+pub(super) fn interruptible(env: &Env<'_>) -> Result<(), Errno> {
     if env.strikes(FaultKind::IoEintr) { Err(Errno::EINTR) } else { Ok(()) }
 }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use netpoll::platform::{Errno, SockAddr};
 
 use super::bytes;
+use super::env::Env;
 use super::epoll::ERR;
-use super::machine::{Env, FileId, Machine, Object};
+use super::machine::{FileId, Machine, Object};
 use super::net::{self, SOMAXCONN};
 use super::site::HostId;
 use super::tcp::{Connect, Fin, State, Tcp};
@@ -17,8 +18,7 @@ use crate::oracle::Moved;
 impl Machine {
     /// The TCP end, unless it has been freed.
     pub(super) fn tcp(&mut self, id: FileId) -> Option<&mut Tcp> {
-        self.get(id)?;
-        match &mut self.file_mut(id).object {
+        match &mut self.get_mut(id)?.object {
             Object::Tcp(tcp) => Some(tcp),
             other => unreachable!("{other:?} was looked up as a TCP socket"),
         }
@@ -26,8 +26,7 @@ impl Machine {
 
     /// The same of a file that may be of another kind.
     pub(super) fn tcp_if(&mut self, id: FileId) -> Option<&mut Tcp> {
-        self.get(id)?;
-        match &mut self.file_mut(id).object {
+        match &mut self.get_mut(id)?.object {
             Object::Tcp(tcp) => Some(tcp),
             _ => None,
         }
@@ -42,7 +41,7 @@ impl Machine {
 
     pub(super) fn tcp_bind(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         addr: &SockAddr,
     ) -> Result<(), Errno> {
@@ -65,7 +64,7 @@ impl Machine {
 
     /// Whether another socket's claim on `addr` excludes that of `id`: unless both allow it and the other
     /// one does not listen. What is left of a connection in `TIME_WAIT` has such a claim too.
-    fn tcp_is_taken(&mut self, env: &dyn Env, id: FileId, addr: SocketAddr) -> bool {
+    fn tcp_is_taken(&mut self, env: &Env<'_>, id: FileId, addr: SocketAddr) -> bool {
         let reuse = self.tcp_open(id).options.reuse_addr;
         if self.site_of(id).tcp_ports.waits(addr, reuse, env.now_ns()) {
             return true;
@@ -79,7 +78,7 @@ impl Machine {
         })
     }
 
-    fn tcp_bind_to(&mut self, env: &dyn Env, id: FileId, mut addr: SocketAddr) -> Option<()> {
+    fn tcp_bind_to(&mut self, env: &Env<'_>, id: FileId, mut addr: SocketAddr) -> Option<()> {
         if addr.port() == 0 {
             addr.set_port(self.site_of(id).tcp_ports.ephemeral(env.now_ns())?);
         }
@@ -92,7 +91,7 @@ impl Machine {
 
     pub(super) fn tcp_listen(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         backlog: i32,
     ) -> Result<(), Errno> {
@@ -153,7 +152,7 @@ impl Machine {
     // Connections
 
     /// The next connection of a listener.
-    pub(super) fn tcp_accept(&mut self, env: &dyn Env, id: FileId) -> Result<FileId, Errno> {
+    pub(super) fn tcp_accept(&mut self, env: &Env<'_>, id: FileId) -> Result<FileId, Errno> {
         let tcp = self.tcp_open(id);
         if tcp.state != State::Listen {
             return Err(Errno::EINVAL);
@@ -173,7 +172,7 @@ impl Machine {
 
     pub(super) fn tcp_connect(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         addr: &SockAddr,
     ) -> Result<(), Errno> {
@@ -224,7 +223,7 @@ impl Machine {
 
     /// Returns a socket to the state before `connect` or `listen`, but for a port that it was bound to.
     /// Linux tells those who watch it, as of an error.
-    fn disconnect(&mut self, env: &dyn Env, id: FileId) {
+    fn disconnect(&mut self, env: &Env<'_>, id: FileId) {
         let tcp = self.tcp_open(id);
         let was_closed = std::mem::replace(&mut tcp.state, State::Closed) == State::Closed;
         tcp.connect = Connect::Unconnected;
@@ -251,7 +250,7 @@ impl Machine {
 
     pub(super) fn tcp_shutdown(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         reading: bool,
         writing: bool,
@@ -290,7 +289,7 @@ impl Machine {
 
     pub(super) fn tcp_read(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         buf: &mut [u8],
         peek: bool,
@@ -304,7 +303,7 @@ impl Machine {
         env.moved(host, Moved::Read { from: id.number(), bytes: &buf[..count], is_peek: peek });
         if !peek {
             let tcp = self.tcp_open(id);
-            tcp.unread.drain(..count);
+            bytes::drop_front(&mut tcp.unread, count);
             if let Some(peer) = tcp.peer {
                 self.pump(env, peer); // the window has grown
             }
@@ -314,7 +313,7 @@ impl Machine {
 
     pub(super) fn tcp_write(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         parts: &[&[u8]],
     ) -> Result<usize, Errno> {

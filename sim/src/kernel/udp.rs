@@ -18,9 +18,10 @@ use netpoll::platform::{Domain, Errno, SockAddr};
 use netpoll_traces::WorldEvent;
 
 use super::bytes;
+use super::env::Env;
 use super::epoll::{ERR, HUP, IN, OUT, RDHUP, READABLE, WRITABLE};
 use super::flight::Packet;
-use super::machine::{Env, FileId, Machine, Object};
+use super::machine::{FileId, Machine, Object};
 use super::net::{self, NetConfig, unspecified};
 use super::options::Options;
 use super::site::HostId;
@@ -131,7 +132,7 @@ impl Machine {
 
     pub(super) fn udp_bind(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         addr: &SockAddr,
     ) -> Result<(), Errno> {
@@ -155,7 +156,7 @@ impl Machine {
         self.udp_bind_to(env, id, addr).ok_or(Errno::EADDRINUSE)
     }
 
-    fn udp_bind_to(&mut self, env: &dyn Env, id: FileId, mut addr: SocketAddr) -> Option<()> {
+    fn udp_bind_to(&mut self, env: &Env<'_>, id: FileId, mut addr: SocketAddr) -> Option<()> {
         if addr.port() == 0 {
             addr.set_port(self.site_of(id).udp_ports.ephemeral(env.now_ns())?);
         }
@@ -167,7 +168,7 @@ impl Machine {
     }
 
     /// Binds a socket that is about to talk and has no port.
-    fn udp_autobind(&mut self, env: &dyn Env, id: FileId) -> Result<(), Errno> {
+    fn udp_autobind(&mut self, env: &Env<'_>, id: FileId) -> Result<(), Errno> {
         let udp = self.udp(id).expect("is open");
         if udp.holds_port {
             return Ok(());
@@ -178,7 +179,7 @@ impl Machine {
 
     pub(super) fn udp_connect(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         addr: &SockAddr,
     ) -> Result<(), Errno> {
@@ -201,7 +202,7 @@ impl Machine {
     /// `shutdown`, which takes effect also where it fails.
     pub(super) fn udp_shutdown(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         reading: bool,
         writing: bool,
@@ -246,7 +247,7 @@ impl Machine {
 
     pub(super) fn udp_write(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         parts: &[&[u8]],
         to: Option<&SockAddr>,
@@ -286,7 +287,7 @@ impl Machine {
         Ok(len)
     }
 
-    fn send_datagram(&mut self, env: &dyn Env, id: FileId, remote: SocketAddr, parts: &[&[u8]]) {
+    fn send_datagram(&mut self, env: &Env<'_>, id: FileId, remote: SocketAddr, parts: &[&[u8]]) {
         let is_lost = env.strikes(FaultKind::DatagramLost);
         let comes_twice = !is_lost && env.strikes(FaultKind::DatagramDuplicated);
         let is_overtaken = env.strikes(FaultKind::DatagramReordered);
@@ -327,7 +328,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn arrive_datagram(&mut self, env: &dyn Env, index: u32) {
+    pub(super) fn arrive_datagram(&mut self, env: &Env<'_>, index: u32) {
         let datagram = self.flight.take(index);
         let (from, to) = datagram.hosts;
         let is_lost = datagram.is_lost || !self.reaches(from, to);
@@ -350,7 +351,7 @@ impl Machine {
     }
 
     /// Queues a datagram where it belongs, or drops it; false when it belongs nowhere.
-    fn deliver(&mut self, env: &dyn Env, datagram: &Datagram) -> bool {
+    fn deliver(&mut self, env: &Env<'_>, datagram: &Datagram) -> bool {
         let (from, to) = datagram.ends.expect("was sent");
         let (_, host) = datagram.hosts;
         let Some(receiver) = self.udp_receiver(host, from, to) else {
@@ -369,7 +370,7 @@ impl Machine {
 
     /// The network says that nobody takes a datagram, which only the socket that is connected there
     /// believes.
-    pub(super) fn arrive_unreachable(&mut self, env: &dyn Env, index: u32) {
+    pub(super) fn arrive_unreachable(&mut self, env: &Env<'_>, index: u32) {
         let datagram = self.flight.take(index);
         let ends = datagram.ends;
         let (from, to) = datagram.hosts;

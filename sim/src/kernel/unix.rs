@@ -19,8 +19,9 @@ use std::collections::VecDeque;
 
 use netpoll::platform::{Domain, Errno, SockAddr, SockType, UnixAddr};
 
+use super::env::Env;
 use super::epoll::{ERR, HUP, IN, OUT, RDHUP, WRITABLE};
-use super::machine::{Env, FileId, Machine, Object};
+use super::machine::{FileId, Machine, Object};
 use super::net::NetConfig;
 use super::options::Options;
 
@@ -296,7 +297,7 @@ impl Machine {
         (a, b)
     }
 
-    pub(super) fn unix_shutdown(&mut self, env: &dyn Env, id: FileId, read: bool, write: bool) {
+    pub(super) fn unix_shutdown(&mut self, env: &Env<'_>, id: FileId, read: bool, write: bool) {
         let unix = self.unix_open(id);
         unix.shut_read |= read;
         unix.shut_write |= write;
@@ -312,11 +313,11 @@ impl Machine {
     }
 
     /// `close` of the last number, or the end of a connection that nobody will accept.
-    pub(super) fn unix_close(&mut self, env: &dyn Env, id: FileId) {
+    pub(super) fn unix_close(&mut self, env: &Env<'_>, id: FileId) {
         self.unix_close_as(env, id, false);
     }
 
-    pub(super) fn unix_close_as(&mut self, env: &dyn Env, id: FileId, unaccepted: bool) {
+    pub(super) fn unix_close_as(&mut self, env: &Env<'_>, id: FileId, unaccepted: bool) {
         self.site_of(id).names.release(id);
         let unix = self.unix_open(id);
         unix.orphan = true;
@@ -347,7 +348,7 @@ impl Machine {
     }
 
     /// Throws away what stands in a queue.
-    pub(super) fn drop_queue(&mut self, env: &dyn Env, id: FileId) {
+    pub(super) fn drop_queue(&mut self, env: &Env<'_>, id: FileId) {
         let unix = self.unix_or_orphan(id).expect("has a queue");
         unix.bytes.clear();
         for message in std::mem::take(&mut unix.queue) {
@@ -366,7 +367,7 @@ impl Machine {
 
     /// A message has been taken: its sender has room again, and hears of it if it is enough
     /// (`unix_write_space`).
-    pub(super) fn credit(&mut self, env: &dyn Env, sender: FileId, cost: usize) {
+    pub(super) fn credit(&mut self, env: &Env<'_>, sender: FileId, cost: usize) {
         let unix = self.unix_or_orphan(sender).expect("what it sent keeps it");
         unix.unread -= cost;
         if unix.orphan {

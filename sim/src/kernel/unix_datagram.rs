@@ -14,8 +14,9 @@
 use netpoll::platform::{Errno, SockAddr, SockType, UnixAddr};
 
 use super::bytes;
+use super::env::Env;
 use super::epoll::{ERR, OUT, READABLE, WRITABLE};
-use super::machine::{Env, FileId, Machine};
+use super::machine::{FileId, Machine};
 use super::unix::{Message, Unix, cost_of_datagram, unix_addr};
 use crate::faults::FaultKind;
 
@@ -25,7 +26,7 @@ const SLACK: usize = 32;
 impl Machine {
     pub(super) fn unix_datagram_connect(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         addr: &SockAddr,
     ) -> Result<(), Errno> {
@@ -53,7 +54,7 @@ impl Machine {
     }
 
     /// A connection of `id` to `old` has ended: what it has not read is lost.
-    fn disconnected(&mut self, env: &dyn Env, id: FileId, old: FileId) {
+    fn disconnected(&mut self, env: &Env<'_>, id: FileId, old: FileId) {
         if self.unix_open(id).queue.is_empty() {
             return;
         }
@@ -69,7 +70,7 @@ impl Machine {
 
     pub(super) fn unix_datagram_read(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         buf: &mut [u8],
         peek: bool,
@@ -96,7 +97,7 @@ impl Machine {
 
     pub(super) fn unix_datagram_write(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         parts: &[&[u8]],
         to: Option<&SockAddr>,
@@ -130,7 +131,7 @@ impl Machine {
 
     fn send_message(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         parts: &[&[u8]],
         to: Option<UnixAddr>,
@@ -206,7 +207,7 @@ impl Machine {
     }
 
     /// Tells those who wait that the queue of `id` is shorter, or gone.
-    pub(super) fn wake_waiting(&mut self, env: &dyn Env, id: FileId, wakeup: u32) {
+    pub(super) fn wake_waiting(&mut self, env: &Env<'_>, id: FileId, wakeup: u32) {
         let Some(unix) = self.unix_or_orphan(id) else { return };
         for sender in std::mem::take(&mut unix.waiting) {
             if let Some(unix) = self.unix(sender) {

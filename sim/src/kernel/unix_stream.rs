@@ -17,8 +17,9 @@
 use netpoll::platform::{Errno, SockAddr};
 
 use super::bytes;
+use super::env::Env;
 use super::epoll::{READABLE, WRITABLE};
-use super::machine::{Env, FileId, Machine, Object};
+use super::machine::{FileId, Machine, Object};
 use super::net::SOMAXCONN;
 use super::unix::{Message, State, Unix, cost_of_piece, unix_addr};
 use crate::choice::ChoiceKind;
@@ -45,7 +46,7 @@ impl Machine {
 
     pub(super) fn unix_stream_connect(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         addr: &SockAddr,
     ) -> Result<(), Errno> {
@@ -90,7 +91,7 @@ impl Machine {
 
     pub(super) fn unix_stream_read(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         buf: &mut [u8],
         peek: bool,
@@ -137,7 +138,7 @@ impl Machine {
 
     pub(super) fn unix_stream_write(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         id: FileId,
         parts: &[&[u8]],
         to: Option<&SockAddr>,

@@ -2,7 +2,8 @@
 
 use netpoll::platform::{EpollEvent, Errno, RawFd};
 
-use super::machine::{Env, FileId, Machine};
+use super::env::Env;
+use super::machine::{FileId, Machine};
 use crate::choice::ChoiceKind;
 use crate::engine::{NEVER, SLACKS_NS, Wake};
 use crate::faults::FaultKind;
@@ -47,7 +48,7 @@ impl Wait {
     pub(super) fn attempt(
         &mut self,
         machine: &mut Machine,
-        env: &dyn Env,
+        env: &Env<'_>,
         epfd: RawFd,
         events: &mut [EpollEvent],
     ) -> Option<Result<usize, Errno>> {
@@ -73,7 +74,7 @@ impl Wait {
     }
 
     /// Decides when a signal comes, and how late the timer is.
-    fn before_the_first_block(&mut self, env: &dyn Env) {
+    fn before_the_first_block(&mut self, env: &Env<'_>) {
         let interrupted = env.strikes(FaultKind::PollEintr);
         self.interrupt_ns = Some(match interrupted {
             true => env.now_ns() + env.delay_ns(ChoiceKind::InterruptDelay),
@@ -88,7 +89,7 @@ impl Wait {
     fn begin(
         &mut self,
         machine: &mut Machine,
-        env: &dyn Env,
+        env: &Env<'_>,
         epfd: RawFd,
         events: &[EpollEvent],
     ) -> Result<FileId, Errno> {

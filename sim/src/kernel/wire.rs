@@ -11,9 +11,10 @@ use netpoll::platform::Errno;
 use netpoll_traces::WorldEvent;
 
 use super::bytes;
+use super::env::Env;
 use super::epoll::{ERR, READABLE, WRITABLE};
 use super::flight::Packet;
-use super::machine::{Env, FileId, Machine, Object};
+use super::machine::{FileId, Machine, Object};
 use super::tcp::{Connect, Fin, State, Tcp};
 use crate::choice::ChoiceKind;
 use crate::faults::FaultKind;
@@ -35,7 +36,7 @@ impl Machine {
     }
 
     /// When something that `from` sends now arrives: after a chosen delay, and in order (T2).
-    fn arrival_ns(&mut self, env: &dyn Env, from: FileId, kind: ChoiceKind) -> u64 {
+    fn arrival_ns(&mut self, env: &Env<'_>, from: FileId, kind: ChoiceKind) -> u64 {
         let (here, there) = (self.file(from).host, self.far_host(from));
         let at_ns = env.now_ns() + self.delay_between_ns(env, here, there, kind);
         let Some(tcp) = self.tcp(from) else {
@@ -48,14 +49,14 @@ impl Machine {
     // Sending
 
     /// A client begins to connect to `remote`, which it has stored.
-    pub(super) fn send_syn(&mut self, env: &dyn Env, client: FileId) {
+    pub(super) fn send_syn(&mut self, env: &Env<'_>, client: FileId) {
         let at_ns = self.arrival_ns(env, client, ChoiceKind::HandshakeDelay);
         let attempt = self.tcp_open(client).attempt;
         self.flight.dispatch(at_ns, Packet::Syn { client, attempt });
     }
 
     /// Sends what the peer's window lets through, then the FIN if one is queued.
-    pub(super) fn pump(&mut self, env: &dyn Env, from: FileId) {
+    pub(super) fn pump(&mut self, env: &Env<'_>, from: FileId) {
         for segment in 0.. {
             let Some(tcp) = self.tcp(from) else { return };
             if tcp.is_stalled {
@@ -103,7 +104,7 @@ impl Machine {
     }
 
     /// `close` of the last number.
-    pub(super) fn tcp_close(&mut self, env: &dyn Env, id: FileId) {
+    pub(super) fn tcp_close(&mut self, env: &Env<'_>, id: FileId) {
         let tcp = self.tcp_open(id);
         tcp.orphan = true;
         match tcp.state {
@@ -130,7 +131,7 @@ impl Machine {
     }
 
     /// Ends the writing side after what has been written.
-    pub(super) fn shut_write(&mut self, env: &dyn Env, id: FileId) {
+    pub(super) fn shut_write(&mut self, env: &Env<'_>, id: FileId) {
         let tcp = self.tcp_open(id);
         tcp.shut_write = true;
         if tcp.fin == Fin::None {
@@ -141,7 +142,7 @@ impl Machine {
     }
 
     /// Voids the connection of `id`: what has not been sent is lost and the peer gets a RST.
-    pub(super) fn abort(&mut self, env: &dyn Env, id: FileId) {
+    pub(super) fn abort(&mut self, env: &Env<'_>, id: FileId) {
         let tcp = self.tcp_open(id);
         tcp.unread.clear();
         let peer = tcp.peer;
@@ -156,7 +157,7 @@ impl Machine {
     }
 
     /// The network resets a connection: both ends hear of it.
-    pub(super) fn reset_both(&mut self, env: &dyn Env, id: FileId) {
+    pub(super) fn reset_both(&mut self, env: &Env<'_>, id: FileId) {
         let peer = self.tcp_open(id).peer;
         for to in [Some(id), peer].into_iter().flatten() {
             let at_ns = env.now_ns() + env.delay_ns(ChoiceKind::SegmentDelay);
@@ -174,7 +175,7 @@ impl Machine {
     }
 
     /// Both sides have said their last word, which has arrived.
-    fn end_in_order(&mut self, env: &dyn Env, id: FileId) {
+    fn end_in_order(&mut self, env: &Env<'_>, id: FileId) {
         let tcp = self.tcp_open(id);
         if tcp.ends_actively {
             let (local, reuse) = (tcp.local, tcp.options.reuse_addr);
@@ -184,7 +185,7 @@ impl Machine {
     }
 
     /// Gives up a listener's queue. It listens no more.
-    pub(super) fn abandon_backlog(&mut self, env: &dyn Env, listener: FileId) {
+    pub(super) fn abandon_backlog(&mut self, env: &Env<'_>, listener: FileId) {
         self.site_of(listener).listeners.retain(|&other| other != listener);
         for child in std::mem::take(&mut self.tcp_open(listener).backlog).queue {
             self.abandon(env, child);
@@ -192,7 +193,7 @@ impl Machine {
     }
 
     /// Nobody will accept this connection.
-    pub(super) fn abandon(&mut self, env: &dyn Env, child: FileId) {
+    pub(super) fn abandon(&mut self, env: &Env<'_>, child: FileId) {
         let tcp = self.tcp_open(child);
         tcp.orphan = true;
         match tcp.state {
@@ -218,7 +219,7 @@ impl Machine {
         tcp.is_some_and(|tcp| tcp.state == State::SynSent && tcp.attempt == attempt)
     }
 
-    pub(super) fn arrive_syn(&mut self, env: &dyn Env, client: FileId, attempt: u32) {
+    pub(super) fn arrive_syn(&mut self, env: &Env<'_>, client: FileId, attempt: u32) {
         if !self.is_connecting(client, attempt) {
             return;
         }
@@ -278,7 +279,7 @@ impl Machine {
 
     pub(super) fn arrive_syn_ack(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         client: FileId,
         attempt: u32,
         listener: FileId,
@@ -323,7 +324,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn arrive_ack(&mut self, env: &dyn Env, child: FileId, listener: FileId) {
+    pub(super) fn arrive_ack(&mut self, env: &Env<'_>, child: FileId, listener: FileId) {
         let Some(peer) = self.tcp(child).map(|tcp| tcp.peer) else {
             return; // its host has crashed
         };
@@ -353,7 +354,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn arrive_segment(&mut self, env: &dyn Env, from: FileId, len: u32) {
+    pub(super) fn arrive_segment(&mut self, env: &Env<'_>, from: FileId, len: u32) {
         let packet = Packet::Segment { from, len };
         let len = len as usize;
         if self.tcp(from).is_none() || !self.gets_through(env, from, packet) {
@@ -396,7 +397,7 @@ impl Machine {
     }
 
     /// Data for a socket that has been closed or shut down both ways: the connection is reset for both.
-    fn refuse_data(&mut self, env: &dyn Env, id: FileId) {
+    fn refuse_data(&mut self, env: &Env<'_>, id: FileId) {
         let tcp = self.tcp_open(id);
         if tcp.orphan {
             return self.abort(env, id);
@@ -410,14 +411,14 @@ impl Machine {
     }
 
     /// Something came from `to` for which there is no connection any more.
-    fn answer_with_reset(&mut self, env: &dyn Env, to: FileId) {
+    fn answer_with_reset(&mut self, env: &Env<'_>, to: FileId) {
         if self.tcp_open(to).state == State::Synchronised {
             let at_ns = env.now_ns() + self.delay_to_ns(env, to, ChoiceKind::SegmentDelay);
             self.flight.dispatch(at_ns, Packet::Rst { from: None, to });
         }
     }
 
-    pub(super) fn arrive_fin(&mut self, env: &dyn Env, from: FileId) {
+    pub(super) fn arrive_fin(&mut self, env: &Env<'_>, from: FileId) {
         let is_over = self.tcp(from).is_none_or(|tcp| tcp.state != State::Synchronised);
         if is_over || !self.gets_through(env, from, Packet::Fin { from }) {
             return;
@@ -456,7 +457,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn arrive_rst(&mut self, env: &dyn Env, from: Option<FileId>, to: FileId) {
+    pub(super) fn arrive_rst(&mut self, env: &Env<'_>, from: Option<FileId>, to: FileId) {
         let arrives = self.tcp(to).is_some() && self.hears(to);
         if let Some(tcp) = self.tcp(to).filter(|_| arrives) {
             match tcp.state {
@@ -477,7 +478,7 @@ impl Machine {
 
     pub(super) fn arrive_failure(
         &mut self,
-        env: &dyn Env,
+        env: &Env<'_>,
         client: FileId,
         attempt: u32,
         errno: i32,
@@ -489,7 +490,7 @@ impl Machine {
 
     /// An end has waited long enough for an answer. A peer that nobody holds any more, and that only waits
     /// for this end's FIN, is forgotten with it; Linux does so after `tcp_fin_timeout`.
-    pub(super) fn give_up(&mut self, env: &dyn Env, to: FileId) {
+    pub(super) fn give_up(&mut self, env: &Env<'_>, to: FileId) {
         let Some(tcp) = self.tcp(to).filter(|tcp| tcp.state == State::Synchronised) else {
             return;
         };
@@ -505,7 +506,7 @@ impl Machine {
     }
 
     /// The connection of `id` is void, or will never be.
-    pub(super) fn fail(&mut self, env: &dyn Env, id: FileId, error: Errno) {
+    pub(super) fn fail(&mut self, env: &Env<'_>, id: FileId, error: Errno) {
         self.drop_held(id);
         let tcp = self.tcp_open(id);
         tcp.error = Some(error);
@@ -522,7 +523,7 @@ impl Machine {
 }
 
 /// How much of `sendable` bytes one segment carries.
-fn segment_len(env: &dyn Env, sendable: usize) -> usize {
+fn segment_len(env: &Env<'_>, sendable: usize) -> usize {
     if sendable == 1 {
         return 1;
     }

@@ -272,7 +272,7 @@ impl Sim {
         settings: &Settings,
         program: impl Fn() -> V + Send + Sync + 'static,
     ) -> Result<Passed, Box<Failed>> {
-        let is_nested = engine::with(|engine| engine.is_some());
+        let is_nested = engine::is_running();
         assert!(!is_nested, "netpoll-sim: a simulation inside another one: use what is there");
         let scenario = self.scenario(program);
         let plan = self.plan(scenario, settings);

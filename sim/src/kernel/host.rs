@@ -33,7 +33,7 @@ pub trait Host: fmt::Debug + Send + Sync + 'static {
     fn record(&self, event: Event);
     /// The clock, as a look at it that may take time.
     fn glance(&self) -> u64;
-    /// The number under which [`Env::wake`] will name the calling thread, until its call returns.
+    /// The number under which [`Outside::wake`](super::Outside::wake) will name the calling thread, until its call returns.
     fn waiter(&self) -> u16;
     /// Blocks the calling thread until its number is woken or the clock says `until_ns`. A wake since
     /// the step in which the thread registered itself counts.

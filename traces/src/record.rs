@@ -219,7 +219,7 @@ impl Entry {
     }
 
     /// Whether the thread runs another goroutine from here on, or none any more.
-    #[inline(always)]
+    #[inline]
     #[must_use]
     pub fn moves_thread(&self) -> bool {
         let Entry::Runtime(event) = self else { return false };

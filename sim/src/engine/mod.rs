@@ -342,7 +342,7 @@ impl Engine {
     }
 
     /// Takes down an event of the running thread.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn record(&self, event: Entry) {
         if self.is_heard {
             self.record_heard(event);
@@ -358,25 +358,20 @@ impl Engine {
     }
 
     /// Counts a record that nobody hears. Where it is made its kind is known, so this is all that is left of most of them.
-    #[inline(always)]
+    #[inline]
     fn pass_over(&self, event: Entry) {
         self.unheard.set(self.unheard.get() + 1);
-        if event.moves_thread() || matches!(event, Entry::World(WorldEvent::Panic)) {
+        if event.moves_thread() {
             self.follow(event);
         }
     }
 
-    /// Notes which goroutine runs now, and where the first panic was, although nobody keeps the record.
+    /// Notes which goroutine runs now, although nobody keeps the record.
     #[inline(never)]
     fn follow(&self, event: Entry) {
         let thread = self.threads.current();
-        let host = self.threads.host_of(thread);
-        let shown = if host == HostId::TEST { event } else { scoped(event, host) };
+        let shown = scoped(event, self.threads.host_of(thread));
         self.recorder.borrow_mut().follow(thread, shown);
-        let is_panic = matches!(event, Entry::World(WorldEvent::Panic));
-        if is_panic && self.panic_at.get().is_none() {
-            self.panic_at.set(Some(self.seen() - 1));
-        }
     }
 
     /// How many records there have been.
@@ -395,6 +390,9 @@ impl Engine {
             *first = Some(Panicked { g, message, location });
         }
         if self.recorder.try_borrow_mut().is_ok() && self.oracles.try_borrow_mut().is_ok() {
+            if self.step_limit.get() > 0 && self.panic_at.get().is_none() {
+                self.panic_at.set(Some(self.seen()));
+            }
             self.record(WorldEvent::Panic.into());
         }
     }
@@ -405,7 +403,7 @@ impl Engine {
         if self.is_heard {
             self.take_down(host, ThreadId::KERNEL, event.into());
         } else {
-            self.unheard.set(self.unheard.get() + 1);
+            self.pass_over(event.into());
         }
     }
 
@@ -416,14 +414,9 @@ impl Engine {
         }
         let (mut record, seen) = {
             let mut recorder = self.recorder.borrow_mut();
-            let shown = if host == HostId::TEST { event } else { scoped(event, host) };
-            let record = recorder.record(self.now_ns.get(), thread, shown);
+            let record = recorder.record(self.now_ns.get(), thread, scoped(event, host));
             (record, recorder.seen())
         };
-        let is_panic = matches!(event, Entry::World(WorldEvent::Panic));
-        if is_panic && self.panic_at.get().is_none() {
-            self.panic_at.set(Some(seen - 1));
-        }
         if let Some(oracles) = &mut self.oracles.borrow_mut()[host.index()] {
             oracles.skip_to(seen - 1);
             if host != HostId::TEST {

@@ -32,8 +32,8 @@ pub(crate) struct Owned<T> {
     own: UnsafeCell<Option<T>>,
     /// Whether the owner has it in hand. Reached by the owner only.
     is_held: Cell<bool>,
-    /// The decoy, and the value once it is shared.
-    shared: Mutex<T>,
+    /// The decoy, if anybody has needed one, and the value once it is shared.
+    shared: Mutex<Option<T>>,
 }
 
 // SAFETY: `own` and `is_held` are reached only by the thread whose number is `owner`. Numbers are given once, so that is one
@@ -49,12 +49,12 @@ impl<T> fmt::Debug for Owned<T> {
 
 impl<T> Owned<T> {
     /// A value of the calling thread.
-    pub(crate) fn new(value: T, decoy: T) -> Owned<T> {
+    pub(crate) fn new(value: T) -> Owned<T> {
         Owned {
             owner: AtomicU64::new(this_thread()),
             own: UnsafeCell::new(Some(value)),
             is_held: Cell::new(false),
-            shared: Mutex::new(decoy),
+            shared: Mutex::new(None),
         }
     }
 
@@ -71,14 +71,16 @@ impl<T> Owned<T> {
         owner != 0 && owner == THREAD.get()
     }
 
-    /// The value: the owner's, the decoy, or what is shared.
+    /// The value: the owner's, what is shared, or a decoy, made when it is first needed.
     ///
     /// # Panics
     /// When the owner has it in hand already.
     #[inline]
-    pub(crate) fn hold(&self) -> Held<'_, T> {
+    pub(crate) fn hold(&self, decoy: impl FnOnce() -> T) -> Held<'_, T> {
         if !self.is_mine() {
-            return Held::Shared(self.locked());
+            let mut shared = self.locked();
+            shared.get_or_insert_with(decoy);
+            return Held::Shared(shared);
         }
         assert!(!self.is_held.replace(true), "it is in hand already");
         // SAFETY: the caller is the owner, nobody else reaches `own` (see `Sync`), and `is_held` says that this is the
@@ -95,13 +97,12 @@ impl<T> Owned<T> {
         assert!(!self.is_held.get(), "it is in hand");
         // SAFETY: as in `hold`.
         let own = unsafe { &mut *self.own.get() };
-        let value = own.take().expect("it is owned");
         let mut shared = self.locked();
-        *shared = value;
+        *shared = own.take();
         self.owner.store(0, Ordering::Release);
     }
 
-    fn locked(&self) -> MutexGuard<'_, T> {
+    fn locked(&self) -> MutexGuard<'_, Option<T>> {
         // Poison says that somebody panicked with it; what it is then is only looked at for a report.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,7 +111,8 @@ impl<T> Owned<T> {
 /// A value in hand.
 pub(crate) enum Held<'a, T> {
     Own(&'a mut T, &'a Cell<bool>),
-    Shared(MutexGuard<'a, T>),
+    /// `Some`.
+    Shared(MutexGuard<'a, Option<T>>),
 }
 
 impl<T> Deref for Held<'_, T> {
@@ -119,7 +121,7 @@ impl<T> Deref for Held<'_, T> {
     fn deref(&self) -> &T {
         match self {
             Held::Own(value, _) => value,
-            Held::Shared(value) => value,
+            Held::Shared(value) => value.as_ref().expect("filled in before"),
         }
     }
 }
@@ -129,7 +131,7 @@ impl<T> DerefMut for Held<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         match self {
             Held::Own(value, _) => value,
-            Held::Shared(value) => value,
+            Held::Shared(value) => value.as_mut().expect("filled in before"),
         }
     }
 }
@@ -151,9 +153,9 @@ mod tests {
 
     #[test]
     fn others_get_the_decoy_until_it_is_shared() {
-        let owned = Owned::new(1, 100);
-        *owned.hold() += 1;
-        let here = || *owned.hold();
+        let owned = Owned::new(1);
+        *owned.hold(|| 100) += 1;
+        let here = || *owned.hold(|| 100);
         let there = || thread::scope(|s| s.spawn(here).join().expect("no panic"));
         assert_eq!((here(), there()), (2, 100));
         thread::scope(|s| s.spawn(|| owned.share()).join().expect("no panic"));
@@ -165,12 +167,12 @@ mod tests {
 
     #[test]
     fn it_is_in_one_hand_at_a_time_and_not_after_a_panic() {
-        let owned = Owned::new(1, 100);
+        let owned = Owned::new(1);
         let again = || {
-            let _first = owned.hold();
-            let _second = owned.hold();
+            let _first = owned.hold(|| 100);
+            let _second = owned.hold(|| 100);
         };
         assert!(panic::catch_unwind(AssertUnwindSafe(again)).is_err());
-        assert_eq!(*owned.hold(), 1);
+        assert_eq!(*owned.hold(|| 100), 1);
     }
 }

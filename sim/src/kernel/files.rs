@@ -30,11 +30,6 @@ impl Machine {
             Object::Epoll(_) => return Err(Errno::EINVAL),
             Object::PipeWriter(_) => return Err(Errno::EBADF),
             Object::Regular => return Ok(0),
-            // The way of nearly all reads.
-            Object::Tcp(_) if !buf.is_empty() => {
-                interruptible(env)?;
-                return self.tcp_read(env, id, buf, false);
-            }
             Object::EventFd(_) => {}
             // Nothing is asked for, so nothing is looked at: not even an error.
             _ if buf.is_empty() => return Ok(0),
@@ -45,7 +40,7 @@ impl Machine {
             Object::EventFd(_) => self.eventfd_read(env, id, buf),
             Object::Pipe(_) => self.pipe_read(env, id, buf),
             _ => {
-                let (_, kind) = self.socket_at(fd).expect("nothing else is left");
+                let kind = self.socket_kind(id).expect("nothing else is left");
                 self.receive_from(env, id, kind, buf, false).map(|(count, _)| count)
             }
         }
@@ -86,10 +81,6 @@ impl Machine {
             Object::Epoll(_) => return Err(Errno::EINVAL),
             Object::Pipe(_) => return Err(Errno::EBADF),
             Object::Regular => return Ok(bytes::total(parts)),
-            Object::Tcp(_) => {
-                interruptible(env)?;
-                return self.tcp_write(env, id, parts);
-            }
             // Linux stops here without asking the file.
             Object::EventFd(_) if is_vector && bytes::total(parts) == 0 => return Ok(0),
             _ => {}
@@ -99,7 +90,7 @@ impl Machine {
             Object::EventFd(_) => self.eventfd_write(env, id, parts),
             Object::PipeWriter(_) => self.pipe_write(env, id, parts),
             _ => {
-                let (_, kind) = self.socket_at(fd).expect("nothing else is left");
+                let kind = self.socket_kind(id).expect("nothing else is left");
                 self.send_to(env, id, kind, parts, None)
             }
         }

@@ -68,7 +68,7 @@ impl fmt::Debug for EngineHost {
 impl EngineHost {
     #[inline]
     pub(super) fn machine(&self) -> Held<'_, Machine> {
-        self.machine.hold()
+        self.machine.hold(|| Machine::new(NetConfig::default()))
     }
 
     /// A call without an engine: after the run, when what it has leaked is looked at, or by a thread of the
@@ -124,7 +124,7 @@ impl Host for EngineHost {
         engine::with(|engine| engine.map(Engine::return_point));
     }
 
-    #[inline(always)]
+    #[inline]
     fn record(&self, event: Event) {
         engine::with(|engine| engine.map(|engine| engine.record(event.into())));
     }
@@ -189,7 +189,7 @@ impl SimKernel {
     pub(crate) fn new(workers: usize, config: NetConfig) -> SimKernel {
         Simulated::on(EngineHost {
             workers,
-            machine: Owned::new(Machine::new(config), Machine::new(config)),
+            machine: Owned::new(Machine::new(config)),
             intrusion: OnceLock::new(),
         })
     }

@@ -443,7 +443,7 @@ impl<H: Host> Kernel for Simulated<H> {
         self.call("eventfd", -1, 0, create, number)
     }
 
-    #[inline(always)]
+    #[inline]
     fn trace(&self, event: Event) {
         self.host.record(event);
     }

@@ -25,7 +25,8 @@ impl Machine {
         self.socket_kind(id).map(|kind| (id, kind)).ok_or(Errno::ENOTSOCK)
     }
 
-    fn socket_kind(&self, id: FileId) -> Option<Socket> {
+    /// What kind of socket a file is, if it is one.
+    pub(super) fn socket_kind(&self, id: FileId) -> Option<Socket> {
         match &self.file(id).object {
             Object::Tcp(_) => Some(Socket::Tcp),
             Object::Udp(_) => Some(Socket::Udp),

@@ -31,7 +31,7 @@
 //! | [`hosts`] | several hosts in one run, and the network between them |
 //! | [`mod@marks`], [`mod@rand`] | what a program may say and ask |
 //! | `user` | [`Sim`]: many seeds of a closure, for tests |
-//! | [`names`] | the name that somebody may have meant |
+//! | [`names`], [`memory`] | the name that somebody may have meant; what a process uses |
 //! | [`admit`](mod@admit) | whether that kernel admits what a real one did |
 //! | [`faults`] | what may go wrong, and how often |
 //! | [`scenarios`] | programs to explore |
@@ -52,6 +52,7 @@ pub mod hosts;
 mod journal;
 pub mod kernel;
 pub mod marks;
+pub mod memory;
 pub mod names;
 pub mod oracle;
 pub mod platform;

@@ -10,7 +10,7 @@ use std::ptr;
 use crate::engine;
 
 /// A place in a program, and what is to be true there sometimes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// What is to be true, in words.
     pub name: &'static str,
@@ -44,6 +44,19 @@ impl Marks {
     /// Adds those of another run.
     pub(crate) fn add(&mut self, other: &Marks) {
         other.0.iter().for_each(|&(mark, hit)| self.pass(mark, hit));
+    }
+
+    /// Adds one of another process, where it is at another address.
+    pub(crate) fn add_of(&mut self, mark: Mark, hit: bool) {
+        match self.0.iter_mut().find(|(its, _)| **its == mark) {
+            Some((_, was_hit)) => *was_hit |= hit,
+            None => self.0.push((Box::leak(Box::new(mark)), hit)),
+        }
+    }
+
+    /// Each mark, and whether it was ever true.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static Mark, bool)> + '_ {
+        self.0.iter().copied()
     }
 
     /// Those that were never true, and those of `expected` that were never passed, in words; `None` if all were.

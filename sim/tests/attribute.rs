@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
-use std::{fs, hint, thread};
+use std::{fs, hint, process, thread};
 
 use netpoll::go;
 use netpoll::net::{TcpListener, TcpStream};
@@ -88,6 +88,65 @@ mod fixtures {
         if is_wanted() && rand::below(10) == 7 {
             let _bomb = Bomb;
             panic!("the first");
+        }
+    }
+
+    /// What each run leaks. All of them together leak three times as much as a process may.
+    const LEAKED: usize = 4 << 20;
+
+    fn leak() {
+        hint::black_box(vec![1u8; LEAKED].leak());
+    }
+
+    /// Of numbers below this, seed 153 draws 7, and no other.
+    const SIDES: u64 = 260;
+
+    #[netpoll_sim::test(seeds = 200)]
+    fn grows() {
+        if is_wanted() {
+            leak();
+        }
+        let drawn = rand::below(SIDES);
+        sometimes!(drawn == 7, "it is late");
+        sometimes!(drawn != 7, "it is early");
+    }
+
+    #[netpoll_sim::test(seeds = 200)]
+    fn grows_and_fails() {
+        if is_wanted() {
+            leak();
+            assert!(rand::below(SIDES) != 7, "it has grown");
+        }
+    }
+
+    #[netpoll_sim::test(seeds = 200)]
+    #[should_panic(expected = "it has grown")]
+    fn grows_and_is_to_fail() {
+        if is_wanted() {
+            leak();
+        }
+        assert!(rand::below(SIDES) != 7, "it has grown");
+    }
+
+    #[netpoll_sim::test(seeds = 200, time_limit = "500ms")]
+    fn grows_and_never_ends() {
+        if is_wanted() {
+            leak();
+            while rand::below(SIDES) == 7 {
+                loop {
+                    hint::spin_loop();
+                }
+            }
+        }
+    }
+
+    #[netpoll_sim::test(seeds = 200)]
+    fn grows_and_aborts() {
+        if is_wanted() {
+            leak();
+            if rand::below(SIDES) == 7 {
+                process::abort();
+            }
         }
     }
 
@@ -274,4 +333,66 @@ fn a_failure_whose_smaller_runs_never_end_is_told_as_it_was_found() {
         assert!(report.contains(part), "no `{part}` in:\n{report}");
     }
     saved(&report);
+}
+
+/// What a process printed that ran the seeds of a fixture in several others.
+fn grown(fixture: &str, code: Option<i32>) -> String {
+    let output = run(&["--exact", fixture, "--nocapture"], &[("NETPOLL_SIM_JOBS", "2")]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), code, "{text}");
+    text
+}
+
+/// Where a process can be asked how large it is, which the relay needs.
+fn relays() -> bool {
+    netpoll_sim::memory::resident(process::id()).is_some()
+}
+
+#[test]
+fn a_test_whose_process_grows_runs_its_other_seeds_in_others() {
+    if !relays() {
+        return;
+    }
+    let report = grown("fixtures::grows", Some(0));
+    let line =
+        report.lines().rfind(|line| line.starts_with("netpoll-sim: fixtures::grows: 200 runs"));
+    let line = line.unwrap_or_else(|| panic!("{report}"));
+    let processes = line.split(", ").find_map(|part| part.strip_suffix(" processes"));
+    let processes: u64 = processes.expect("several").parse().expect("a number");
+    assert!((3..=5).contains(&processes), "800 MiB, and 256 MiB for each: {line}");
+}
+
+#[test]
+fn what_another_process_finds_fails_the_test_as_if_it_were_this_one() {
+    if !relays() {
+        return;
+    }
+    let report = grown("fixtures::grows_and_fails", Some(101));
+    let file = saved(&report);
+    assert!(file.0.is_file(), "{report}");
+    // That of the process which found it, and that of the test.
+    let said = "fixtures::grows_and_fails, seed 153: g1 panicked at sim/tests/attribute.rs:";
+    assert_eq!(report.matches(&format!("netpoll-sim: {said}")).count(), 2, "{report}");
+    assert_eq!(report.matches("NETPOLL_SIM_REPLAY=").count(), 1, "{report}");
+    let shown = again(&report, "NETPOLL_SIM_REPLAY", &[]);
+    assert!(shown.contains("it has grown"), "{shown}");
+    grown("fixtures::grows_and_is_to_fail", Some(0));
+}
+
+#[test]
+fn a_run_that_ends_another_process_fails_the_test_as_well() {
+    if !relays() {
+        return;
+    }
+    let report = grown("fixtures::grows_and_never_ends", Some(101));
+    saved(&report);
+    let hang = "netpoll-sim: fixtures::grows_and_never_ends, seed 153: hang: the run has not ended";
+    assert_eq!(report.matches(hang).count(), 2, "{report}");
+    let report = grown("fixtures::grows_and_aborts", Some(101));
+    for part in [
+        "netpoll-sim: the process ends in fixtures::grows_and_aborts, seed 153; to see it again:",
+        " ended: signal: 6 (SIGABRT)",
+    ] {
+        assert!(report.contains(part), "no `{part}` in:\n{report}");
+    }
 }

@@ -11,6 +11,7 @@ use netpoll::platform::RawFd;
 use netpoll_traces::ThreadId;
 
 use super::Engine;
+use super::threads::Frames;
 use crate::kernel::HostId;
 use crate::oracle::{Look, Oracles};
 use crate::strategy::PointKind;
@@ -26,7 +27,8 @@ impl Engine {
         let is_watched = self.oracles.borrow()[HostId::TEST.index()].is_some();
         let oracles = is_watched.then(|| self.fresh_oracles());
         self.oracles.borrow_mut()[host.index()] = oracles;
-        self.spawn_on(host, "main", body);
+        // It runs nothing but a runtime: the host's program is a goroutine of that.
+        self.spawn_on(host, "main", Frames::Own, body);
     }
 
     /// Oracles that have seen nothing, and know that the threads that there are are none of theirs.

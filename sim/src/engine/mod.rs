@@ -16,9 +16,11 @@
 //! * **E2** nothing that a run does depends on addresses, hash order, or the host's clock.
 //! * **E3** no borrow of the engine's cells is held across a switch or a call to the `World`.
 //! * **E4** a run is over when its main thread has ended, as a process is, or at the first failure.
-//!   The other threads are abandoned where they stand: their stacks are used again and what stood on
-//!   them is leaked, never dropped. Nobody can notice: only virtual threads of the same run could hold
-//!   pointers into those stacks, because what leaves a run is `'static`, and none of them runs again.
+//!   The other threads are abandoned where they stand, and what stood on their stacks is leaked, never dropped.
+//!   The stacks of the runtime's own threads are used again, and nobody can notice: only virtual threads of the
+//!   same run could hold pointers into them, and none of them runs again. Stacks on which code of the program stood are leaked too,
+//!   those of goroutines among them: it may have lent what is there to a thread of the operating system
+//!   (`std::thread::scope`), which goes on.
 //!   Unwinding them instead would execute destructors of a state that has just been proved broken,
 //!   and is impossible for goroutines, which would have to be resumed by workers that are gone.
 //!
@@ -64,7 +66,7 @@ use hosts::Outlook;
 pub use points::Wake;
 pub(crate) use points::atomic_point;
 use scope::{Scope, scoped};
-use threads::Threads;
+use threads::{Frames, Threads};
 
 /// Where the clock of a run starts. Not 0, because the runtime's clock never is.
 pub const START_NS: u64 = 1_000_000;
@@ -289,7 +291,7 @@ impl Engine {
                 inside("a panic", |engine| engine.panicked(payload));
             }
         };
-        engine.add_thread(HostId::TEST, "main", Box::new(body));
+        engine.add_thread(HostId::TEST, "main", Frames::Any, Box::new(body));
         engine.choose_phases();
         engine.begin_quiet();
         ENGINE.set(&engine);

@@ -6,6 +6,7 @@ use std::thread;
 
 use netpoll_traces::{BlockedOn, ThreadId, WorldEvent};
 
+use super::threads::Frames;
 use super::{CALL_NS, Engine, GLANCE_NS, Granularity, Healing, NEVER, Outcome, panics};
 use crate::choice::ChoiceKind;
 use crate::journal::Note;
@@ -65,7 +66,13 @@ pub(super) fn no_credit_needed() {
 
 impl Engine {
     /// Introduces a thread.
-    pub(super) fn add_thread(&self, host: HostId, name: &str, body: Box<dyn FnOnce()>) -> ThreadId {
+    pub(super) fn add_thread(
+        &self,
+        host: HostId,
+        name: &str,
+        frames: Frames,
+        body: Box<dyn FnOnce()>,
+    ) -> ThreadId {
         match host {
             HostId::TEST => self.recorder.borrow_mut().add_thread(name),
             host => {
@@ -81,7 +88,7 @@ impl Engine {
             }
         }
         self.choices.borrow_mut().thread_born();
-        self.threads.add(host, body)
+        self.threads.add(host, frames, body)
     }
 
     /// The engine's side of a run: resumes whoever is to run, until the run is over.
@@ -101,19 +108,21 @@ impl Engine {
 
     /// Starts a thread.
     pub(crate) fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> ThreadId {
-        self.spawn_on(self.host(), name, body)
+        self.spawn_on(self.host(), name, Frames::of(name), body)
     }
 
     /// Starts a thread on a host.
-    pub(crate) fn spawn_on(
+    pub(super) fn spawn_on(
         &self,
         host: HostId,
         name: &str,
+        frames: Frames,
         body: Box<dyn FnOnce() + Send>,
     ) -> ThreadId {
         let thread = self.add_thread(
             host,
             name,
+            frames,
             Box::new(move || {
                 if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(body)) {
                     super::inside("a panic", |engine| engine.panicked(payload));

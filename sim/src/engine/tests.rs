@@ -1,7 +1,8 @@
 //! Tests of the engine: what each granularity can find, how runs end, and that they repeat.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use netpoll::platform::{Atomic, Kernel, Lock, Park, Primitives, Thread};
 
@@ -431,4 +432,33 @@ fn a_run_that_nobody_hears_is_the_same_run() {
         let rest = |report| Report { trace: Trace::default(), deviations: Vec::new(), ..report };
         assert_eq!(rest(unheard), rest(heard));
     }
+}
+
+/// Where the stacks are of threads with this name that have not ended when their run has, in six runs.
+fn places_of_abandoned(name: &'static str) -> BTreeSet<usize> {
+    let place = || {
+        let place = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&place);
+        let report = run(SimConfig::seed(0), move |_| {
+            let thread = spawn(name, move || {
+                let local = 0u8;
+                seen.store((&raw const local).addr(), Relaxed);
+                SimParker::new().park();
+            });
+            // Somebody else runs meanwhile.
+            (0..100).for_each(|_| Virtual::spin_hint());
+            drop(thread);
+        });
+        assert_eq!((report.outcome, report.threads_abandoned), (Outcome::Finished, 1));
+        place.load(Relaxed)
+    };
+    (0..6).map(|_| place()).collect()
+}
+
+/// E4: what a program has on a stack may be lent to somebody who goes on.
+#[test]
+fn a_stack_on_which_the_program_stood_is_not_used_again() {
+    assert!(places_of_abandoned("netpoll-w0").len() <= 2, "that of a thread and of the main one");
+    assert_eq!(places_of_abandoned("netpoll-pool0").len(), 6);
+    assert_eq!(places_of_abandoned("somebody's").len(), 6);
 }

@@ -10,7 +10,7 @@
 //! | `Ended`    | nobody | |
 
 use std::cell::{Cell, RefCell};
-use std::ptr;
+use std::{mem, ptr};
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -29,8 +29,26 @@ enum State {
     Ended,
 }
 
+/// Whose code runs on the stack of a thread. Goroutines, which have stacks of their own, do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frames {
+    /// The runtime's and the simulator's, which lend nothing on it to anybody.
+    Own,
+    /// The program's as well, which may lend what is there to a thread of the operating system.
+    Any,
+}
+
+impl Frames {
+    /// Those of a thread with this name: workers and sysmon run the scheduler, the pool's threads what they are given.
+    pub(super) fn of(name: &str) -> Frames {
+        let is_worker = name.strip_prefix("netpoll-w").is_some_and(|it| it.parse::<u32>().is_ok());
+        if is_worker || name == "netpoll-sysmon" { Frames::Own } else { Frames::Any }
+    }
+}
+
 struct Slot {
     host: HostId,
+    frames: Frames,
     state: State,
     /// Stands still: it is not among the runnable ones, though it may be runnable.
     is_paused: bool,
@@ -53,7 +71,7 @@ pub(super) struct Threads {
 
 impl Threads {
     /// Adds a runnable thread.
-    pub(super) fn add(&self, host: HostId, body: Box<dyn FnOnce()>) -> ThreadId {
+    pub(super) fn add(&self, host: HostId, frames: Frames, body: Box<dyn FnOnce()>) -> ThreadId {
         let mut slots = self.slots.borrow_mut();
         let id = u16::try_from(slots.len()).expect("at most 65,534 threads");
         assert!(id < ThreadId::KERNEL.0, "at most 65,534 threads");
@@ -65,6 +83,7 @@ impl Threads {
         });
         slots.push(Slot {
             host,
+            frames,
             state: State::Runnable,
             is_paused: false,
             timed_out: false,
@@ -275,7 +294,7 @@ impl Threads {
         blocked.collect()
     }
 
-    /// Takes the stacks of all threads back that have not ended; returns how many of them are not the
+    /// Takes the stacks of all threads back that have not ended, if nobody else has lent them; returns how many of the threads are not the
     /// main thread. See E4 for what that means.
     pub(super) fn abandon(self) -> usize {
         let mut others = 0;
@@ -284,8 +303,12 @@ impl Threads {
                 continue;
             };
             others += usize::from(id != 0 && slot.host == HostId::TEST);
+            if slot.frames == Frames::Any {
+                mem::forget(fiber);
+                continue;
+            }
             // SAFETY: as if the thread stood still for ever (E4); nothing on its stack is read,
-            // dropped or run again.
+            // dropped or run again, and nothing there was lent to whoever goes on.
             unsafe { fiber.force_reset() };
             stacks::give(fiber.into_stack());
         }

@@ -162,6 +162,17 @@ impl Progress {
         self.totals.add(&run.tally, faults);
         self.checks.iter_mut().zip(run.checks).for_each(|(all, checks)| *all += checks);
     }
+
+    /// Adds other runs.
+    pub fn merge(&mut self, other: &Progress) {
+        let Progress { seeds, steps, virtual_ns, healed, totals, checks } = other;
+        self.seeds += seeds;
+        self.steps += steps;
+        self.virtual_ns += virtual_ns;
+        self.healed += healed;
+        self.totals.merge(totals);
+        self.checks.iter_mut().zip(checks).for_each(|(all, more)| *all += more);
+    }
 }
 
 /// What is counted of a run.
@@ -216,11 +227,17 @@ pub trait Watch: Sync {
     fn ends(&self, seed: u64, execution: &Execution) {
         let _ = (seed, execution);
     }
+
+    /// Whether no seed is to be begun any more; asked before each.
+    fn has_enough(&self) -> bool {
+        false
+    }
 }
 
 impl Watch for () {}
 
-/// Runs the seeds of a plan until one fails, all have been run or the time is up.
+/// Runs the seeds of a plan until one fails, all have been run, the time is up or `watch` has enough. If none has
+/// failed, those that were run are the first ones.
 pub fn explore(plan: &Plan, watch: &dyn Watch) -> Summary {
     let start = Instant::now();
     let search = Search {
@@ -283,7 +300,7 @@ impl Search<'_> {
 
     fn take_seed(&self) -> Option<u64> {
         let time_is_up = self.deadline.is_some_and(|at| Instant::now() >= at);
-        if time_is_up {
+        if time_is_up || self.watch.has_enough() {
             return None;
         }
         let seed = self.next.fetch_add(1, Ordering::Relaxed);

@@ -49,6 +49,7 @@ use crate::explore::{Finding, Options, Property, faults_name, granularity_name, 
 use crate::scenarios::{self, Scenario, Test};
 use crate::{Choice, FaultKind, Faults};
 pub use parse::ParseError;
+pub(crate) use parse::unescape;
 
 /// The version of the format.
 pub const VERSION: u32 = 3;
@@ -295,7 +296,8 @@ fn rates(faults: &Faults) -> String {
     rates.join(" ")
 }
 
-fn escape(sentence: &str) -> String {
+/// As one line.
+pub(crate) fn escape(sentence: &str) -> String {
     let escaped = sentence.replace('\\', "\\\\").replace('\n', "\\n");
     escaped.replace('\r', "\\r")
 }

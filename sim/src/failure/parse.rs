@@ -181,7 +181,8 @@ fn parse_run(word: &str, left: usize) -> Result<(Choice, usize), String> {
     }
 }
 
-fn unescape(text: &str) -> Option<String> {
+/// What was [escaped](super::escape).
+pub(crate) fn unescape(text: &str) -> Option<String> {
     let mut sentence = String::new();
     let mut chars = text.chars();
     while let Some(c) = chars.next() {

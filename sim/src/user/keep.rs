@@ -90,7 +90,9 @@ pub(super) fn replay(
     let execution = again(watchdog, plan.scenario, path, failure, settings)?;
     let mut progress = Progress::default();
     progress.add(&RunNumbers::from(&execution), &faults);
-    Ok(Passed { place: place.clone(), progress, replayed: 1 })
+    let mut passed = Passed::nothing(place.clone(), 1);
+    passed.add(&progress);
+    Ok(passed)
 }
 
 /// The run of a file once more, which fails or not.

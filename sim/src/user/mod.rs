@@ -5,6 +5,7 @@
 //! | `mod.rs` | [`Sim`]: what to run, and how; [`Passed`] and [`Failed`] |
 //! | `settings.rs` | the variables `NETPOLL_SIM_…` |
 //! | `place.rs` | which test of which package it is, and the commands that run it again |
+//! | `relay.rs` | several processes, one after the other, that run the seeds of one test |
 //! | `keep.rs` | failure files and traces: where they lie, and that they are tried first |
 //! | `watchdog.rs` | the run that never ends |
 //! | `last_words.rs` | the run that takes its process along |
@@ -14,6 +15,7 @@
 mod keep;
 mod last_words;
 mod place;
+mod relay;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -29,9 +31,10 @@ use std::thread;
 use std::time::Duration;
 
 pub use place::Place;
-use settings::Settings;
+use relay::Broken;
+use settings::{Part, Settings};
 
-use crate::explore::{Finding, Options, Plan, Progress, WORKERS_DEFAULT, explore};
+use crate::explore::{Finding, Options, Plan, Progress, Summary, WORKERS_DEFAULT, explore};
 use crate::hosts::Roster;
 use crate::scenarios::{Body, Scenario};
 use crate::shrink::Budget;
@@ -244,10 +247,14 @@ impl Sim {
         let settings =
             Settings::of_process().unwrap_or_else(|error| panic!("netpoll-sim: {error}"));
         let keep = settings.keep && self.keeps_files;
-        match self.run(&Settings { keep, ..settings }, program) {
+        let settings = Settings { keep, ..settings };
+        match self.run(&settings, program) {
             Ok(passed) => eprintln!("netpoll-sim: {passed}"),
             Err(failed) => {
                 eprintln!("\n{failed}");
+                if settings.part == Part::Later {
+                    relay::tell_failure(&failed.sentence());
+                }
                 panic!("netpoll-sim: {}", failed.sentence());
             }
         }
@@ -282,27 +289,53 @@ impl Sim {
             let replay = || keep::replay(&watchdog, &plan, &self.place, settings, path);
             return watchdog.around(replay).map_err(fail);
         }
-        let (replayed, summary) = watchdog
-            .around(|| {
-                let replayed = match settings.keep {
-                    true => keep::try_saved(&watchdog, &plan, &self.place, settings)?,
-                    false => 0,
-                };
-                Ok((replayed, explore(&plan, &watchdog)))
-            })
-            .map_err(fail)?;
-        if let Some(finding) = summary.finding {
-            let (finding, note) = self.made_smaller(finding, watchdog.last_words());
-            let mut notes = keep::trace_of_failure(&finding, settings);
-            notes.extend(note);
-            return Err(fail(keep::save(finding, notes, &self.place, settings)));
+        let replayed = match settings.part {
+            Part::All | Part::First if settings.keep => {
+                let saved = || keep::try_saved(&watchdog, &plan, &self.place, settings);
+                watchdog.around(saved).map_err(fail)?
+            }
+            _ => 0,
+        };
+        let mut passed = Passed::nothing(self.place.clone(), replayed);
+        let mut left = plan.clone();
+        while !left.seeds.is_empty() {
+            let Summary { progress, finding, .. } = watchdog.around(|| explore(&left, &watchdog));
+            if let Some(finding) = finding {
+                let (finding, note) = self.made_smaller(finding, watchdog.last_words());
+                let mut notes = keep::trace_of_failure(&finding, settings);
+                notes.extend(note);
+                return Err(fail(keep::save(finding, notes, &self.place, settings)));
+            }
+            left.seeds.start += progress.seeds;
+            passed.add(&progress);
+            if settings.part == Part::Later {
+                relay::tell_leg(&passed.progress, &watchdog.marks());
+                return Ok(passed);
+            }
+            while !left.seeds.is_empty() {
+                match relay::hand_on(&self.place, left.seeds.clone()) {
+                    Ok(leg) => {
+                        left.seeds.start += leg.progress.seeds;
+                        passed.add(&leg.progress);
+                        watchdog.add_marks(&leg.marks);
+                    }
+                    Err(Broken::Failed(sentence)) => {
+                        return Err(fail(Reason::Told { sentence }));
+                    }
+                    Err(Broken::Useless(why)) => {
+                        eprintln!("netpoll-sim: no other process takes over ({why})");
+                        watchdog.lift_limit();
+                        break;
+                    }
+                }
+            }
         }
         let is_whole = settings.seeds.is_none();
         if is_whole && let Some(missed) = watchdog.marks().missed(&self.expects) {
-            return Err(fail(Reason::Marks { missed, seeds: summary.progress.seeds }));
+            return Err(fail(Reason::Marks { missed, seeds: passed.progress.seeds }));
         }
         keep::trace_of_seed(&plan, settings);
-        Ok(Passed { place: self.place, progress: summary.progress, replayed })
+        Ok(passed)
     }
 
     /// Makes a failure smaller, on another thread: a smaller run may be one that never ends, and then the failure is told
@@ -386,6 +419,20 @@ pub struct Passed {
     pub progress: Progress,
     /// The number of failure files that were tried first.
     pub replayed: usize,
+    /// How many processes ran seeds, one after the other.
+    processes: u64,
+}
+
+impl Passed {
+    fn nothing(place: Place, replayed: usize) -> Passed {
+        Passed { place, progress: Progress::default(), replayed, processes: 0 }
+    }
+
+    /// Another process, or this one, has run so much.
+    fn add(&mut self, progress: &Progress) {
+        self.progress.merge(progress);
+        self.processes += 1;
+    }
 }
 
 impl Display for Passed {
@@ -397,6 +444,9 @@ impl Display for Passed {
             "{}: {seeds} runs, {steps} steps, {seconds:.3} s of virtual time",
             self.place.name
         )?;
+        if self.processes > 1 {
+            write!(f, ", {} processes", self.processes)?;
+        }
         if self.replayed > 0 {
             write!(f, ", {} failure files mended", self.replayed)?;
         }
@@ -417,6 +467,8 @@ enum Reason {
     Run { finding: Box<Finding>, notes: Vec<String> },
     /// Nothing was wrong, but something was to be seen and was not.
     Marks { missed: Vec<String>, seeds: u64 },
+    /// Another process has said what failed.
+    Told { sentence: String },
     /// A failure file cannot be replayed.
     File { path: PathBuf, why: String },
 }
@@ -427,7 +479,7 @@ impl Failed {
     pub fn finding(&self) -> Option<&Finding> {
         match &self.reason {
             Reason::Run { finding, .. } => Some(finding),
-            Reason::Marks { .. } | Reason::File { .. } => None,
+            Reason::Marks { .. } | Reason::Told { .. } | Reason::File { .. } => None,
         }
     }
 
@@ -443,6 +495,7 @@ impl Failed {
             Reason::Marks { missed, seeds } => {
                 format!("{name}: never true in {seeds} runs: {}", missed.join(", "))
             }
+            Reason::Told { sentence } => sentence.clone(),
             Reason::File { path, why } => format!("{}: {why}", path.display()),
         }
     }
@@ -456,6 +509,8 @@ impl Display for Failed {
                 notes.iter().try_for_each(|note| writeln!(f, "{note}"))
             }
             Reason::Marks { .. } | Reason::File { .. } => writeln!(f, "{}", self.sentence()),
+            // The report is in what that process has printed.
+            Reason::Told { .. } => Ok(()),
         }
     }
 }

@@ -53,6 +53,11 @@ impl Place {
 }
 
 impl Test {
+    /// Whether the attribute made it, so that its name is the one that the test program knows it by.
+    pub(super) fn is_of_attribute(&self) -> bool {
+        self.krate != "-"
+    }
+
     /// The command that runs the test `name` again with `variable` set to `value`.
     #[must_use]
     pub fn command(&self, name: &str, variable: &str, value: &str) -> String {

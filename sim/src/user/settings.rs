@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::{env, fmt};
 
+use super::relay;
 use crate::names::nearest;
 
 /// What all of them begin with.
@@ -31,6 +32,19 @@ pub(super) struct Settings {
     pub(super) trace: Option<PathBuf>,
     /// Whether failures are kept in files, and tried first.
     pub(super) keep: bool,
+    pub(super) part: Part,
+}
+
+/// Which part of a test's seeds a process runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of them.
+    #[default]
+    All,
+    /// The first ones; it may hand on the others.
+    First,
+    /// Those that were handed on to it.
+    Later,
 }
 
 /// A variable that makes no sense.
@@ -57,7 +71,7 @@ impl Settings {
     pub(super) fn of(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Settings, Nonsense> {
-        let mut settings = Settings { keep: true, ..Settings::nothing() };
+        let mut settings = Settings { keep: true, part: Part::First, ..Settings::nothing() };
         let mut seen = Vec::new();
         for (name, value) in variables {
             let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
@@ -72,6 +86,7 @@ impl Settings {
                 Nonsense(format!("{name}={value}: expected {expected}"))
             };
             match name {
+                relay::VARIABLE => settings.part = Part::Later,
                 "NETPOLL_SIM_SEED" => {
                     let seed = text.parse().ok().filter(|&seed: &u64| seed < u64::MAX);
                     let seed = seed.ok_or_else(|| wrong("a number below 2^64 - 1, as in 17"))?;
@@ -146,7 +161,7 @@ mod tests {
 
     #[test]
     fn each_variable_says_what_it_says() {
-        let nothing = Settings { keep: true, ..Settings::nothing() };
+        let nothing = Settings { keep: true, part: Part::First, ..Settings::nothing() };
         assert_eq!(of(&[("PATH", "/bin"), (INTERNAL, "1")]), Ok(nothing.clone()));
         let check = |name, value, expected| assert_eq!(of(&[(name, value)]), Ok(expected));
         check("NETPOLL_SIM_SEED", "17", Settings { seeds: Some(17..18), ..nothing.clone() });
@@ -162,7 +177,8 @@ mod tests {
             "dir",
             Settings { trace: Some("dir".into()), ..nothing.clone() },
         );
-        check("NETPOLL_SIM_JOBS", "3", Settings { jobs: NonZeroUsize::new(3), ..nothing });
+        check("NETPOLL_SIM_JOBS", "3", Settings { jobs: NonZeroUsize::new(3), ..nothing.clone() });
+        check(relay::VARIABLE, "1", Settings { part: Part::Later, ..nothing });
     }
 
     #[test]

@@ -14,7 +14,8 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::place::Place;
-use super::settings::Settings;
+use super::relay::{self, Limit};
+use super::settings::{Part, Settings};
 use super::{Failed, Reason, keep, last_words};
 use crate::explore::{
     Execution, Finding, Options, Plan, Property, Violation, Watch, execute_telling, execute_up_to,
@@ -38,6 +39,8 @@ pub(super) struct Watchdog<'a> {
     limit: Duration,
     /// For the handler of a fatal signal.
     last_words: &'static str,
+    /// How large the process may grow, if another one can take over.
+    growth: Option<Limit>,
     state: Mutex<State>,
     over: Condvar,
 }
@@ -77,6 +80,7 @@ impl<'a> Watchdog<'a> {
             settings,
             limit,
             last_words: Box::leak(format!("{}\n{words}", place.name).into_boxed_str()),
+            growth: if settings.part == Part::All { None } else { Limit::new(place) },
             state: Mutex::default(),
             over: Condvar::new(),
         }
@@ -90,6 +94,7 @@ impl<'a> Watchdog<'a> {
     /// Watches while `runs` goes on.
     pub(super) fn around<T>(&self, runs: impl FnOnce() -> T) -> T {
         last_words::install();
+        self.state().over = false;
         thread::scope(|scope| {
             scope.spawn(|| self.look());
             // Also when it unwinds: the scope waits for the thread.
@@ -99,6 +104,15 @@ impl<'a> Watchdog<'a> {
             });
             runs()
         })
+    }
+
+    /// The process may grow as it likes from here on.
+    pub(super) fn lift_limit(&self) {
+        self.growth.iter().for_each(Limit::lift);
+    }
+
+    pub(super) fn add_marks(&self, marks: &Marks) {
+        marks.iter().for_each(|(mark, hit)| self.state().marks.add_of(mark.clone(), hit));
     }
 
     pub(super) fn marks(&self) -> Marks {
@@ -152,6 +166,9 @@ impl<'a> Watchdog<'a> {
         };
         let failed = Failed { place: self.place.clone(), reason };
         say(&format!("\n{failed}\nnetpoll-sim: {}\n", failed.sentence()));
+        if self.settings.part == Part::Later {
+            relay::tell_failure(&failed.sentence());
+        }
         process::exit(FAILED);
     }
 
@@ -214,6 +231,10 @@ impl Watch for Watchdog<'_> {
 
     fn ends(&self, _seed: u64, execution: &Execution) {
         self.ends_here(execution);
+    }
+
+    fn has_enough(&self) -> bool {
+        self.growth.as_ref().is_some_and(Limit::is_reached)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A worker, seen from the process that gives it orders.
 
+use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::Range;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -7,7 +8,8 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{env, fs};
+
+use netpoll_sim::memory::resident;
 
 use super::wire::{self, Order, Said};
 use super::worker::WORKER;
@@ -116,13 +118,7 @@ impl Member {
 
     /// The bytes of memory that it uses; 0 where nobody says.
     pub(super) fn memory(&self) -> u64 {
-        // proc_pid_status(5): `VmRSS:    1234 kB`, whatever the size of a page.
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let resident = status.ok().and_then(|text| {
-            let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-            line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-        });
-        resident.unwrap_or(0) * 1024
+        resident(self.child.id()).unwrap_or(0)
     }
 
     /// For how long nothing has been heard of it.

@@ -132,7 +132,7 @@ mod fixtures {
     fn grows_and_never_ends() {
         if is_wanted() {
             leak();
-            while rand::below(SIDES) == 7 {
+            if rand::below(SIDES) == 7 {
                 loop {
                     hint::spin_loop();
                 }

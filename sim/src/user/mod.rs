@@ -58,6 +58,9 @@ const SHRINK_MAX: Duration = Duration::from_secs(10);
 ///   is late;
 /// * it does not end.
 ///
+/// Seeds run on several threads of this process. When it has grown by 256 MiB, a test that was made by the attribute
+/// [`#[netpoll_sim::test]`](macro@crate::test) starts its own program again for those that are left.
+///
 /// The closure may start [other hosts](crate::hosts), with a network between them, and take their power.
 ///
 /// The seed that failed, smallest first, is made smaller and kept in a failure file, and the report says what happened

@@ -17,6 +17,7 @@
 //!   a program asks for: one that draws lots draws them for ever. When that is, is the first choice of a run.
 
 use std::fmt;
+use std::mem;
 use std::str::FromStr;
 
 use netpoll_traces::ThreadId;
@@ -224,18 +225,27 @@ enum Inner {
     Guided,
 }
 
-/// The seeded source. Threads, data and what the program asks for are drawn from three streams of one seed.
+/// The seeded source. Threads, data and what the program asks for are drawn from three streams of one seed, of which the
+/// latter two are made for the first who asks: many runs are short, and a stream costs as much as ten steps.
 #[derive(Debug)]
 struct Random {
     strategy: Strategy,
-    data: ChaCha8Rng,
-    /// Made for the first who asks, since few programs do.
-    program: Option<ChaCha8Rng>,
+    data: Option<Box<Data>>,
+    program: Option<Box<ChaCha8Rng>>,
     seed: u64,
-    /// No delay or length choice of this run goes beyond this: some runs are quick, some are not.
-    extreme_max: u32,
     bias: Bias,
 }
+
+/// What the world is drawn from.
+#[derive(Debug)]
+struct Data {
+    rng: ChaCha8Rng,
+    /// No delay or length choice of this run goes beyond this: some runs are quick, some are not.
+    extreme_max: u32,
+}
+
+/// Room for the choices of a short run: growing from nothing costs more than all of them.
+const CHOICES_FEW: usize = 64;
 
 impl Choices {
     /// The choices of a run that has not begun.
@@ -257,8 +267,8 @@ impl Choices {
             Source::Dull => Inner::Dull,
             Source::Deviations(_) => Inner::Guided,
         };
-        let (chosen, tally) = (Chosen::default(), Tally::default());
-        Choices { source, places: None, chosen, tally, journal: None }
+        let chosen = Chosen { choices: Vec::with_capacity(CHOICES_FEW), ..Chosen::default() };
+        Choices { source, places: None, chosen, tally: Tally::default(), journal: None }
     }
 
     /// The same, but the deviations are not noted, which takes time: for the many runs of which only the
@@ -272,10 +282,9 @@ impl Choices {
         Choices::of(source)
     }
 
-    /// The same, telling `journal` of each choice as it is made.
-    #[must_use]
-    pub fn with_journal(self, journal: Option<Journal>) -> Choices {
-        Choices { journal, ..self }
+    /// Tells `journal` of each choice as it is made.
+    pub fn set_journal(&mut self, journal: Option<Journal>) {
+        self.journal = journal;
     }
 
     /// Counts a question, if anybody counts; says what is wanted there.
@@ -312,7 +321,9 @@ impl Choices {
         }
         let (place, wanted) = self.ask(kind);
         let k = match &mut self.source {
-            Inner::Random(random) => u32::from(below(&mut random.data, 1000) < per_mille.into()),
+            Inner::Random(random) => {
+                u32::from(below(&mut random.data().rng, 1000) < per_mille.into())
+            }
             Inner::Replay(_) => self.replayed(kind, 2),
             Inner::Guided => wanted.map_or(0, |wanted| wanted.choice.k.min(1)),
             Inner::Dull => 0,
@@ -427,41 +438,55 @@ impl Choices {
 
     /// How often each kind of question has been asked so far.
     #[must_use]
-    pub fn tally(&self) -> Tally {
-        self.tally
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
-    /// What was chosen, and where a replay left its list.
+    /// What was chosen, and where a replay left its list: all of it, once the run is over.
     #[must_use]
-    pub fn finish(self) -> Chosen {
-        self.chosen
+    pub fn finish(&mut self) -> Chosen {
+        mem::take(&mut self.chosen)
     }
 }
 
 impl Random {
     fn new(seed: u64, bias: Bias) -> Random {
-        let mut data = stream(seed, 0);
-        let extreme_max = [1, 2, 4, 8][below(&mut data, 4) as usize];
         let strategy = Strategy::from_seed(stream(seed, 1));
-        Random { strategy, data, program: None, seed, extreme_max, bias }
+        Random { strategy, data: None, program: None, seed, bias }
+    }
+
+    #[inline]
+    fn data(&mut self) -> &mut Data {
+        let seed = self.seed;
+        self.data.get_or_insert_with(|| Data::of(seed))
     }
 
     fn choose(&mut self, kind: ChoiceKind, n: u32) -> u32 {
-        match kind {
-            ChoiceKind::Random => {
-                let seed = self.seed;
-                below(self.program.get_or_insert_with(|| stream(seed, PROGRAM_STREAM)), n)
-            }
-            ChoiceKind::SpuriousItem | ChoiceKind::WriteLen | ChoiceKind::DiskLoss => {
-                below(&mut self.data, n)
-            }
-            // Most runs have the longest safety phase, since that is where races are, and none has none.
-            ChoiceKind::HealAfter if below(&mut self.data, 4) != 0 => n - 1,
-            ChoiceKind::HealAfter => 1 + below(&mut self.data, n - 1),
-            // Mostly nothing special, else anything up to the run's extreme.
-            _ if !self.bias.takes(kind, below(&mut self.data, Bias::ONE)) => 0,
-            _ => below(&mut self.data, n.min(self.extreme_max)),
+        if kind == ChoiceKind::Random {
+            let seed = self.seed;
+            let program = || Box::new(stream(seed, PROGRAM_STREAM));
+            return below(self.program.get_or_insert_with(program), n);
         }
+        let bias = self.bias;
+        let Data { rng, extreme_max } = self.data();
+        match kind {
+            ChoiceKind::SpuriousItem | ChoiceKind::WriteLen | ChoiceKind::DiskLoss => below(rng, n),
+            // Most runs have the longest safety phase, since that is where races are, and none has none.
+            ChoiceKind::HealAfter if below(rng, 4) != 0 => n - 1,
+            ChoiceKind::HealAfter => 1 + below(rng, n - 1),
+            // Mostly nothing special, else anything up to the run's extreme.
+            _ if !bias.takes(kind, below(rng, Bias::ONE)) => 0,
+            _ => below(rng, n.min(*extreme_max)),
+        }
+    }
+}
+
+impl Data {
+    #[cold]
+    fn of(seed: u64) -> Box<Data> {
+        let mut rng = stream(seed, 0);
+        let extreme_max = [1, 2, 4, 8][below(&mut rng, 4) as usize];
+        Box::new(Data { rng, extreme_max })
     }
 }
 

@@ -104,7 +104,7 @@ pub use user::Place;
 pub use user::{Failed, Passed, Sim, Verdict, Weather};
 
 use choice::Choices;
-use engine::{Engine, EngineConfig};
+use engine::{Ended, Engine, EngineConfig};
 use explore::Violation;
 use oracle::{Checks, Oracles};
 
@@ -224,8 +224,7 @@ pub fn run<F>(config: SimConfig, body: F) -> Report
 where
     F: FnOnce(SimKernel) + Send + 'static,
 {
-    let (report, ..) = make(config, body);
-    report
+    make(config, body).report
 }
 
 /// As [`run`], of a runtime: [oracles](oracle) watch, and end the run when they see what must not be.
@@ -236,7 +235,8 @@ pub fn watch<F>(config: SimConfig, body: F) -> Watched
 where
     F: FnOnce(SimKernel) + Send + 'static,
 {
-    let (report, oracles, files_left, hosts) = make(SimConfig { oracles: true, ..config }, body);
+    let Made { report, oracles, files_left, hosts } =
+        make(SimConfig { oracles: true, ..config }, body);
     Watched { report, oracles: oracles.expect("they were asked for"), files_left, hosts }
 }
 
@@ -261,8 +261,13 @@ pub(crate) struct HostLeft {
     pub(crate) open_fds: Vec<OpenFd>,
 }
 
-/// What a run was: the report, who has watched, the files that were left, and the hosts.
-type Made = (Report, Option<Box<Oracles>>, usize, Vec<HostLeft>);
+/// What a run was. The fields are those of [`Watched`].
+struct Made {
+    report: Report,
+    oracles: Option<Box<Oracles>>,
+    files_left: usize,
+    hosts: Vec<HostLeft>,
+}
 
 fn make<F>(config: SimConfig, body: F) -> Made
 where
@@ -275,14 +280,15 @@ where
         return run.join().expect("a run does not panic");
     }
     let kernel = SimKernel::new(config.workers, config.net);
-    let choices = match (&config.source, config.record) {
+    let mut choices = match (&config.source, config.record) {
         (Source::Seed(_) | Source::Swarm(_), Keep::Last(_)) => {
             Choices::without_deviations(config.source)
         }
         _ => Choices::new(config.source),
     };
+    choices.set_journal(config.journal.clone());
     let engine = EngineConfig {
-        choices: choices.with_journal(config.journal.clone()),
+        choices,
         recorder: Recorder::new(config.record),
         granularity: config.granularity,
         faults: config.faults,
@@ -294,43 +300,20 @@ where
         oracles: config.oracles.then(Box::default),
     };
     let for_body = kernel.clone();
-    let mut report = Engine::run(engine, Box::new(move || body(for_body)));
-    let look = |(id, inspector)| {
-        let open_fds = kernel.of(id).open_fds();
-        HostLeft { id, inspector, open_fds }
-    };
+    let Ended { mut report, oracles, mut directory } =
+        Engine::run(engine, Box::new(move || body(for_body)));
     if let Some(what) = kernel.retire() {
         // Whatever else it came to, this may be the reason.
         report.outcome = Outcome::Intrusion { what };
     }
-    let open_fds = kernel.open_fds();
-    let hosts = report.directory.inspectors().into_iter().map(look).collect();
-    let files_left = if open_fds.is_empty() { kernel.files_left() } else { 0 };
+    report.open_fds = kernel.open_fds();
+    report.hosts = directory.others();
+    let hosts = directory.inspectors().into_iter().map(|(id, inspector)| {
+        let open_fds = kernel.of(id).open_fds();
+        HostLeft { id, inspector, open_fds }
+    });
+    let hosts = hosts.collect();
+    let files_left = if report.open_fds.is_empty() { kernel.files_left() } else { 0 };
     kernel.clear();
-    let oracles = report.oracles;
-    let seen = oracles.as_ref().map(|oracles| (oracles.violations().to_vec(), oracles.checks()));
-    let (mut violations, mut checks) = seen.unwrap_or_default();
-    violations.extend(report.violations);
-    checks.iter_mut().zip(report.checks).for_each(|(sum, more)| *sum += more);
-    let report = Report {
-        outcome: report.outcome,
-        choices: report.chosen.choices,
-        diverged: report.chosen.diverged,
-        deviations: report.chosen.deviations,
-        trace: report.trace,
-        steps: report.steps,
-        end_ns: report.end_ns,
-        faults_struck: report.faults_struck,
-        tally: report.tally,
-        healed: report.healed,
-        violations,
-        checks,
-        open_fds,
-        threads_abandoned: report.abandoned,
-        panicked: report.panicked,
-        panic_at: report.panic_at,
-        hosts: report.directory.others(),
-        marks: report.marks,
-    };
-    (report, oracles, files_left, hosts)
+    Made { report, oracles, files_left, hosts }
 }

@@ -3,6 +3,8 @@
 //! The recorder knows which goroutine each thread runs by following the runtime's own events: `Run`
 //! and `Abandon` begin it, `Park`, `Yield` and `Done` end it (and still belong to it).
 
+use std::mem;
+
 use netpoll::trace::Event;
 
 use crate::{Entry, Record, ThreadId};
@@ -25,11 +27,21 @@ pub struct Recorder {
     oldest: usize,
     dropped: u64,
     names: Vec<String>,
-    /// The goroutine that runs on each thread.
-    running: Vec<Option<u64>>,
-    /// The one that each thread began to run last.
-    ran: Vec<Option<u64>>,
+    /// By thread.
+    goroutines: Vec<Goroutines>,
 }
+
+/// Which goroutines a thread runs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Goroutines {
+    /// The one that runs now.
+    running: Option<u64>,
+    /// The one that it began to run last.
+    ran: Option<u64>,
+}
+
+/// Room for the threads of most runs.
+const THREADS_FEW: usize = 8;
 
 impl Recorder {
     /// A recorder that has seen nothing.
@@ -40,9 +52,8 @@ impl Recorder {
             records: Vec::new(),
             oldest: 0,
             dropped: 0,
-            names: Vec::new(),
-            running: Vec::new(),
-            ran: Vec::new(),
+            names: Vec::with_capacity(THREADS_FEW),
+            goroutines: Vec::with_capacity(THREADS_FEW),
         }
     }
 
@@ -51,8 +62,7 @@ impl Recorder {
     pub fn add_thread(&mut self, name: &str) {
         let short = name.strip_prefix("netpoll-").unwrap_or(name);
         self.names.push(short.to_string());
-        self.running.push(None);
-        self.ran.push(None);
+        self.goroutines.push(Goroutines::default());
     }
 
     /// The name of a thread.
@@ -90,12 +100,12 @@ impl Recorder {
     /// The goroutine to which `event` belongs; moves the thread on to the next one.
     #[inline]
     fn goroutine_at(&mut self, thread: ThreadId, event: Entry) -> Option<u64> {
-        let running = self.running.get_mut(usize::from(thread.0))?;
+        let Goroutines { running, ran } = self.goroutines.get_mut(usize::from(thread.0))?;
         if let Entry::Runtime(event) = event {
             match event {
                 Event::Run { g } | Event::Abandon { g } => {
                     *running = Some(g);
-                    self.ran[usize::from(thread.0)] = Some(g);
+                    *ran = Some(g);
                 }
                 Event::Park { .. } | Event::Yield { .. } | Event::Done { .. } => {
                     return running.take();
@@ -123,14 +133,14 @@ impl Recorder {
     #[inline]
     #[must_use]
     pub fn running(&self, thread: ThreadId) -> Option<u64> {
-        self.running[usize::from(thread.0)]
+        self.goroutines[usize::from(thread.0)].running
     }
 
     /// The goroutine that a thread began to run last.
     #[inline]
     #[must_use]
     pub fn ran(&self, thread: ThreadId) -> Option<u64> {
-        self.ran[usize::from(thread.0)]
+        self.goroutines[usize::from(thread.0)].ran
     }
 
     /// How many records there have been, those included that were not kept.
@@ -139,11 +149,12 @@ impl Recorder {
         self.records.len() + self.dropped as usize
     }
 
-    /// Ends the recording.
+    /// Ends the recording, and gives it away.
     #[must_use]
-    pub fn finish(mut self) -> Trace {
+    pub fn finish(&mut self) -> Trace {
         self.records.rotate_left(self.oldest);
-        Trace { threads: self.names, records: self.records, dropped: self.dropped }
+        let (threads, records) = (mem::take(&mut self.names), mem::take(&mut self.records));
+        Trace { threads, records, dropped: self.dropped }
     }
 }
 

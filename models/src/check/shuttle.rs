@@ -133,7 +133,7 @@ fn execute(
             counted.1.fetch_max(take_operations(), Relaxed);
         })
     }));
-    let chosen = set_choices(None).map(Choices::finish).unwrap_or_default();
+    let chosen = set_choices(None).map(|mut choices| choices.finish()).unwrap_or_default();
     let (executions, switches) = (count.0.load(Relaxed), SWITCHES.take());
     match ended {
         Ok(_) => Ok((executions, count.1.load(Relaxed))),

@@ -48,10 +48,11 @@ use std::ptr;
 use std::sync::Arc;
 
 use netpoll::platform::RawFd;
-use netpoll_traces::{BlockedOn, Entry, Recorder, ThreadId, Trace, WorldEvent};
+use netpoll_traces::{BlockedOn, Entry, Recorder, ThreadId, WorldEvent};
 
 pub use outcome::{Blocked, Outcome, Panicked};
 
+use crate::Report;
 use crate::choice::{ChoiceKind, Choices, Chosen};
 use crate::deviation::Asker;
 use crate::explore::Violation;
@@ -61,7 +62,6 @@ use crate::journal::Journal;
 use crate::kernel::{HostId, SimKernel};
 use crate::marks::Marks;
 use crate::oracle::{Checks, Idle, Moved, Oracles};
-use crate::tally::Tally;
 use hosts::Outlook;
 pub use points::Wake;
 pub(crate) use points::atomic_point;
@@ -134,26 +134,11 @@ pub(crate) struct EngineConfig {
 }
 
 /// What a run was.
-pub(crate) struct EngineReport {
-    pub(crate) outcome: Outcome,
-    pub(crate) chosen: Chosen,
-    pub(crate) trace: Trace,
-    pub(crate) steps: u64,
-    pub(crate) end_ns: u64,
-    pub(crate) faults_struck: FaultCounts,
-    pub(crate) tally: Tally,
-    pub(crate) healed: Option<u64>,
-    /// Threads that had not ended when the run was over, the main thread aside.
-    pub(crate) abandoned: usize,
-    pub(crate) panicked: Option<Panicked>,
-    pub(crate) panic_at: Option<usize>,
-    pub(crate) marks: Marks,
+pub(crate) struct Ended {
+    /// All but what the kernel knows: the descriptors and the hosts.
+    pub(crate) report: Report,
     /// Those of the body's own host.
     pub(crate) oracles: Option<Box<Oracles>>,
-    /// What the oracles of another host saw that must not be.
-    pub(crate) violations: Vec<Violation>,
-    /// How often they had something to check.
-    pub(crate) checks: Checks,
     pub(crate) directory: Directory,
 }
 
@@ -248,7 +233,7 @@ pub(crate) fn inside<R>(doing: &str, f: impl FnOnce(&Engine) -> R) -> R {
 
 impl Engine {
     /// Runs `body` as the main thread of a new run, until the run is over.
-    pub(crate) fn run(config: EngineConfig, body: Box<dyn FnOnce()>) -> EngineReport {
+    pub(crate) fn run(config: EngineConfig, body: Box<dyn FnOnce()>) -> Ended {
         panics::install_hook();
         assert!(ENGINE.get().is_null(), "a simulated run inside another one");
         let engine = Engine {
@@ -298,37 +283,46 @@ impl Engine {
         let cleared = ClearOnDrop;
         engine.resume_until_over();
         drop(cleared);
-        engine.into_report()
+        engine.ended()
     }
 
-    fn into_report(self) -> EngineReport {
-        self.recorder.borrow_mut().pass_over(self.unheard.get());
-        let choices = self.choices.into_inner();
-        let tally = choices.tally();
-        let mut all = self.oracles.into_inner().into_iter();
-        let oracles = all.next().flatten();
+    /// What the run was, once it is over. Everything is taken from where it is: an engine is too large to be moved for
+    /// every one of many short runs.
+    fn ended(&self) -> Ended {
+        let mut recorder = self.recorder.borrow_mut();
+        recorder.pass_over(self.unheard.get());
+        let mut choices = self.choices.borrow_mut();
+        let Chosen { choices: chosen, diverged, deviations } = choices.finish();
+        let mut oracles = self.oracles.take();
         let mut checks = Checks::default();
-        for others in all.flatten() {
-            checks.iter_mut().zip(others.checks()).for_each(|(sum, more)| *sum += more);
+        for watching in oracles.iter().flatten() {
+            checks.iter_mut().zip(watching.checks()).for_each(|(sum, more)| *sum += more);
         }
-        EngineReport {
-            outcome: self.outcome.into_inner().expect("the run is over"),
-            chosen: choices.finish(),
-            trace: self.recorder.into_inner().finish(),
+        let oracles = oracles[HostId::TEST.index()].take();
+        let own = oracles.as_ref().map(|oracles| oracles.violations().to_vec());
+        let mut violations = own.unwrap_or_default();
+        violations.extend(self.violations.take());
+        let report = Report {
+            outcome: self.outcome.take().expect("the run is over"),
+            choices: chosen,
+            diverged,
+            deviations,
+            trace: recorder.finish(),
             steps: self.steps.get(),
             end_ns: self.now_ns.get(),
-            faults_struck: self.faults_struck.into_inner(),
-            panicked: self.panicked.into_inner(),
-            panic_at: self.panic_at.get(),
-            marks: self.marks.into_inner(),
-            tally,
+            faults_struck: *self.faults_struck.borrow(),
+            tally: *choices.tally(),
             healed: self.quiet_since.get(),
-            abandoned: self.threads.abandon(),
-            oracles,
-            violations: self.violations.into_inner(),
+            violations,
             checks,
-            directory: self.directory.into_inner(),
-        }
+            open_fds: Vec::new(),
+            threads_abandoned: self.threads.abandon(),
+            panicked: self.panicked.take(),
+            panic_at: self.panic_at.get(),
+            marks: self.marks.take(),
+            hosts: Vec::new(),
+        };
+        Ended { report, oracles, directory: self.directory.take() }
     }
 
     /// The virtual time.

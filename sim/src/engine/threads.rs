@@ -61,12 +61,24 @@ struct Slot {
 }
 
 /// All virtual threads of a run.
-#[derive(Default)]
 pub(super) struct Threads {
     slots: RefCell<Vec<Slot>>,
     /// E1.
     runnable: RefCell<Vec<u16>>,
     current: Cell<u16>,
+}
+
+/// Room for the threads of most runs.
+const FEW: usize = 8;
+
+impl Default for Threads {
+    fn default() -> Threads {
+        Threads {
+            slots: RefCell::new(Vec::with_capacity(FEW)),
+            runnable: RefCell::new(Vec::with_capacity(FEW)),
+            current: Cell::new(0),
+        }
+    }
 }
 
 impl Threads {
@@ -296,9 +308,9 @@ impl Threads {
 
     /// Takes the stacks of all threads back that have not ended, if nobody else has lent them; returns how many of the threads are not the
     /// main thread. See E4 for what that means.
-    pub(super) fn abandon(self) -> usize {
+    pub(super) fn abandon(&self) -> usize {
         let mut others = 0;
-        for (id, slot) in self.slots.into_inner().into_iter().enumerate() {
+        for (id, slot) in self.slots.take().into_iter().enumerate() {
             let Some(mut fiber) = slot.fiber else {
                 continue;
             };

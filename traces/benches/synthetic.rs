@@ -73,7 +73,7 @@ impl Run {
 
     fn says(&mut self, thread: u16, event: impl Into<Entry>) {
         let thread = if thread == u16::MAX { ThreadId::KERNEL } else { ThreadId(thread) };
-        self.recorder.record(self.t_ns, thread, event.into());
+        self.recorder.record(self.t_ns, thread, &event.into());
     }
 
     fn kernel(&mut self, event: WorldEvent) {

@@ -293,7 +293,7 @@ mod tests {
         recorder.add_thread("main");
         recorder.add_thread("netpoll-w0");
         for (thread, event) in events {
-            recorder.record(0, *thread, *event);
+            recorder.record(0, *thread, event);
         }
         recorder.finish()
     }

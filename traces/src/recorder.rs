@@ -85,24 +85,24 @@ impl Recorder {
     /// Notes which goroutine a thread runs after an event that is not taken down: all that there is to do for one that
     /// [moves the thread](Entry::moves_thread).
     pub fn follow(&mut self, thread: ThreadId, event: Entry) {
-        self.goroutine_at(thread, event);
+        self.goroutine_at(thread, &event);
     }
 
     /// Takes down one event. Returns the record of it, also when none is kept.
     #[inline]
-    pub fn record(&mut self, t_ns: u64, thread: ThreadId, event: Entry) -> Record {
+    pub fn record(&mut self, t_ns: u64, thread: ThreadId, event: &Entry) -> Record {
         let g = self.goroutine_at(thread, event);
-        let record = Record { t_ns, thread, g, event };
+        let record = Record { t_ns, thread, g, event: *event };
         self.keep(record);
         record
     }
 
     /// The goroutine to which `event` belongs; moves the thread on to the next one.
     #[inline]
-    fn goroutine_at(&mut self, thread: ThreadId, event: Entry) -> Option<u64> {
+    fn goroutine_at(&mut self, thread: ThreadId, event: &Entry) -> Option<u64> {
         let Goroutines { running, ran } = self.goroutines.get_mut(usize::from(thread.0))?;
         if let Entry::Runtime(event) = event {
-            match event {
+            match *event {
                 Event::Run { g } | Event::Abandon { g } => {
                     *running = Some(g);
                     *ran = Some(g);
@@ -245,7 +245,7 @@ mod tests {
             (1, Event::Park { g: 7, on }),
             (1, Event::Break { sent: true }),
         ] {
-            recorder.record(1, ThreadId(thread), event.into());
+            recorder.record(1, ThreadId(thread), &event.into());
         }
         let goroutines: Vec<_> = recorder.finish().records.iter().map(|r| r.g).collect();
         assert_eq!(goroutines, [Some(7), Some(7), None, Some(7), None]);
@@ -255,7 +255,7 @@ mod tests {
     fn the_last_n_records_are_kept_in_order() {
         let mut recorder = recorder(Keep::Last(3));
         for g in 1..=8 {
-            recorder.record(g, ThreadId::MAIN, Event::Go { g }.into());
+            recorder.record(g, ThreadId::MAIN, &Event::Go { g }.into());
         }
         let trace = recorder.finish();
         let times: Vec<_> = trace.records.iter().map(|r| r.t_ns).collect();
@@ -265,8 +265,8 @@ mod tests {
     #[test]
     fn a_recorder_that_keeps_nothing_still_says_what_it_saw() {
         let mut recorder = recorder(Keep::Last(0));
-        recorder.record(1, ThreadId::MAIN, Event::Run { g: 1 }.into());
-        let record = recorder.record(2, ThreadId::MAIN, Event::Drained.into());
+        recorder.record(1, ThreadId::MAIN, &Event::Run { g: 1 }.into());
+        let record = recorder.record(2, ThreadId::MAIN, &Event::Drained.into());
         assert_eq!((record.t_ns, record.g), (2, Some(1)));
         assert!(recorder.finish().records.is_empty());
     }
@@ -278,7 +278,7 @@ mod tests {
             let (w0, on) = (ThreadId(1), WaitReason::Sleep);
             let mut told = Vec::new();
             for event in [Event::Run { g: 7 }, Event::Park { g: 7, on }, Event::Run { g: 8 }] {
-                recorder.record(1, w0, event.into());
+                recorder.record(1, w0, &event.into());
                 told.push((recorder.running(w0), recorder.ran(w0)));
             }
             assert_eq!(told, [(Some(7), Some(7)), (None, Some(7)), (Some(8), Some(8))]);

@@ -74,14 +74,14 @@ mod tests {
         recorder.add_thread("main");
         recorder.add_thread("netpoll-w1");
         let spawn = WorldEvent::Spawn { thread: ThreadId(1) };
-        recorder.record(90_500, ThreadId::MAIN, spawn.into());
-        recorder.record(119_000, ThreadId(1), Event::Run { g: 7 }.into());
+        recorder.record(90_500, ThreadId::MAIN, &spawn.into());
+        recorder.record(119_000, ThreadId(1), &Event::Run { g: 7 }.into());
         let (mode, from, to) = (Mode::Read, SlotState::Nil, SlotState::Wait);
         let wait = Event::Slot { pd: 0, fd: 4, mode, from, to };
-        recorder.record(120_000, ThreadId(1), wait.into());
+        recorder.record(120_000, ThreadId(1), &wait.into());
         let ready = libc::EPOLLIN as u32;
         let edge = WorldEvent::Edge { fd: 4, file: 1, ready, wakeup: ready };
-        recorder.record(1_120_000, ThreadId::KERNEL, edge.into());
+        recorder.record(1_120_000, ThreadId::KERNEL, &edge.into());
         let expected = "\
 # time since the start of the clock, thread, goroutine, what happened
 t=90.5µs  main    -   spawn w1
@@ -97,7 +97,7 @@ t=1120µs  kernel  -   edge fd4 IN
         let mut recorder = Recorder::new(Keep::Last(1));
         recorder.add_thread("main");
         for g in 1..=3 {
-            recorder.record(g, ThreadId::MAIN, Event::Go { g }.into());
+            recorder.record(g, ThreadId::MAIN, &Event::Go { g }.into());
         }
         let text = render(&recorder.finish());
         assert!(text.contains("# 2 earlier records were not kept"), "{text}");

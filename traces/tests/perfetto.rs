@@ -246,7 +246,7 @@ fn a_trace_without_records_or_without_its_beginning_can_be_written() {
             recorder.add_thread(name);
         }
         for record in &whole.records {
-            recorder.record(record.t_ns, ThreadId(record.thread.0), record.event);
+            recorder.record(record.t_ns, ThreadId(record.thread.0), &record.event);
         }
         File::read(&write(&recorder.finish(), &Caption::default())).arrows();
     }

@@ -48,7 +48,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use netpoll::platform::RawFd;
-use netpoll_traces::{BlockedOn, Entry, Recorder, ThreadId, WorldEvent};
+use netpoll_traces::{BlockedOn, Entry, Record, Recorder, ThreadId, WorldEvent};
 
 pub use outcome::{Blocked, Outcome, Panicked};
 
@@ -341,14 +341,14 @@ impl Engine {
     #[inline]
     pub(crate) fn record(&self, event: Entry) {
         if self.is_heard {
-            self.record_heard(event);
+            self.record_heard(&event);
         } else {
             self.pass_over(event);
         }
     }
 
     #[inline(never)]
-    fn record_heard(&self, event: Entry) {
+    fn record_heard(&self, event: &Entry) {
         let thread = self.threads.current();
         self.take_down(self.threads.host_of(thread), thread, event);
     }
@@ -397,28 +397,32 @@ impl Engine {
     #[inline]
     pub(crate) fn record_kernel(&self, host: HostId, event: WorldEvent) {
         if self.is_heard {
-            self.take_down(host, ThreadId::KERNEL, event.into());
+            self.take_down(host, ThreadId::KERNEL, &event.into());
         } else {
             self.pass_over(event.into());
         }
     }
 
     /// Takes down an event and shows it to the oracles of its host. One that must not be is the last of the run.
-    fn take_down(&self, host: HostId, thread: ThreadId, event: Entry) {
+    fn take_down(&self, host: HostId, thread: ThreadId, event: &Entry) {
         if self.step_limit.get() == 0 {
             return;
         }
-        let (mut record, seen) = {
+        let t_ns = self.now_ns.get();
+        let (record, seen) = {
             let mut recorder = self.recorder.borrow_mut();
-            let record = recorder.record(self.now_ns.get(), thread, scoped(event, host));
+            let record = match host {
+                HostId::TEST => recorder.record(t_ns, thread, event),
+                host => {
+                    let shown = recorder.record(t_ns, thread, &scoped(*event, host));
+                    let g = shown.g.map(|g| Scope(host).local_g(g));
+                    Record { g, event: *event, ..shown }
+                }
+            };
             (record, recorder.seen())
         };
         if let Some(oracles) = &mut self.oracles.borrow_mut()[host.index()] {
             oracles.skip_to(seen - 1);
-            if host != HostId::TEST {
-                record.event = event;
-                record.g = record.g.map(|g| Scope(host).local_g(g));
-            }
             if !oracles.observe(&record, &Outlook { engine: self, host }) {
                 self.violated(host, oracles);
             }

@@ -165,18 +165,18 @@ mod tests {
         let (from, to) = (SlotState::Nil, SlotState::Wait);
         let on = WaitReason::Io(fd, mode);
         for event in [Event::Run { g }, read, Event::Slot { pd: 1, fd, mode, from, to }] {
-            recorder.record(1, w0, event.into());
+            recorder.record(1, w0, &event.into());
         }
-        recorder.record(2, w0, Event::Park { g, on }.into());
+        recorder.record(2, w0, &Event::Park { g, on }.into());
         recorder.record(
             3,
             w0,
-            WorldEvent::Block { on: BlockedOn::Poll(3), until_ns: u64::MAX }.into(),
+            &WorldEvent::Block { on: BlockedOn::Poll(3), until_ns: u64::MAX }.into(),
         );
         recorder.record(
             4,
             ThreadId::KERNEL,
-            WorldEvent::Edge { fd, file: 1, ready: 1, wakeup: 1 }.into(),
+            &WorldEvent::Edge { fd, file: 1, ready: 1, wakeup: 1 }.into(),
         );
         recorder.finish()
     }

@@ -37,7 +37,7 @@ impl Oracle for Balance {
         self.checks
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record, _: &Facts, _: &dyn Look) -> Verdict {
         if let Entry::Runtime(Event::Go { .. } | Event::Open { .. } | Event::Arm { .. }) =
             record.event

@@ -51,7 +51,7 @@ impl Oracle for Bytes {
         self.checks
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts, look: &dyn Look) -> Verdict {
         let Entry::Runtime(Event::Syscall { name, fd, arg, result }) = record.event else {
             return Ok(());
@@ -85,8 +85,13 @@ impl Oracle for Bytes {
         match *moved {
             Moved::Written { to, parts, count } => {
                 let stream = self.stream(to);
-                let all = parts.iter().flat_map(|part| part.iter());
-                stream.bytes.extend(all.take(count));
+                let mut left = count;
+                for part in parts {
+                    // As slices, which are copied whole.
+                    let part = &part[..part.len().min(left)];
+                    stream.bytes.extend(part);
+                    left -= part.len();
+                }
                 Ok(())
             }
             Moved::Read { from, bytes, is_peek } => self.read(from, bytes, is_peek),

@@ -61,7 +61,7 @@ impl Oracle for Conservation {
         self.checks
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts, look: &dyn Look) -> Verdict {
         if !self.deeds.is_empty() {
             self.go_on(record, facts, look)?;

@@ -84,7 +84,7 @@ impl Oracle for DeadlineOracle {
         self.checks
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts, _: &dyn Look) -> Verdict {
         if !self.duties.is_empty() {
             self.go_on(record, facts)?;
@@ -141,7 +141,7 @@ fn covers(which: Deadlines, mode: Mode) -> bool {
 }
 
 impl DeadlineOracle {
-    #[inline]
+    #[inline(always)]
     fn observe_event(&mut self, record: &Record, facts: &Facts, event: Event) -> Verdict {
         match event {
             Event::Deadline { pd, mode, at_ns, .. } => {

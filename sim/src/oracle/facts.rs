@@ -400,7 +400,7 @@ impl Facts {
     }
 
     /// Takes a record in.
-    #[inline]
+    #[inline(always)]
     pub(super) fn apply(&mut self, record: &Record, look: &dyn Look) {
         self.seq += 1;
         if self.starter == Some(record.thread) && !self.is_part_of_waking(record) {
@@ -418,6 +418,7 @@ impl Facts {
         }
     }
 
+    #[inline(always)]
     fn apply_event(&mut self, record: &Record, event: Event, look: &dyn Look) {
         match event {
             Event::Go { g } => self.stage(record, g, Stage::Unstarted),
@@ -523,6 +524,7 @@ impl Facts {
         }
     }
 
+    #[inline(always)]
     fn apply_world(&mut self, record: &Record, event: WorldEvent) {
         match event {
             WorldEvent::Block { on, until_ns } => self.at(record.thread, |it| {

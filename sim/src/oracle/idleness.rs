@@ -73,7 +73,7 @@ impl Oracle for Idleness {
         self.checks
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts, _: &dyn Look) -> Verdict {
         let thread = facts.thread(record.thread);
         if thread.role != Role::Sysmon {
@@ -109,6 +109,7 @@ impl Idleness {
         &mut self.circles[index]
     }
 
+    #[inline(always)]
     fn observe_event(&mut self, record: &Record, facts: &Facts, event: Event) -> Verdict {
         let circles = self.of(record.thread);
         let was_in_time = std::mem::take(&mut circles.armed_in_time);

@@ -64,7 +64,7 @@ impl Oracle for Invariants {
         self.checks
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts, _: &dyn Look) -> Verdict {
         if !self.cancelling.is_empty() {
             self.go_on(record, facts)?;
@@ -86,7 +86,7 @@ fn about_slot(facts: &Facts, pd: u32, mode: Mode) -> Option<u64> {
 }
 
 impl Invariants {
-    #[inline]
+    #[inline(always)]
     fn observe_event(&mut self, record: &Record, facts: &Facts, event: Event) -> Verdict {
         match event {
             Event::Slot { pd, fd, mode, from, to } => {

@@ -44,7 +44,7 @@ impl Oracle for Provenance {
         self.checks
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts, look: &dyn Look) -> Verdict {
         let event = match record.event {
             Entry::Runtime(event) => event,

@@ -142,7 +142,7 @@ impl Oracle for Readiness {
         self.checks
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts, _: &dyn Look) -> Verdict {
         if self.busy > 0 && record.thread != ThreadId::KERNEL {
             self.go_on(record, facts)?;
@@ -157,7 +157,7 @@ impl Oracle for Readiness {
 // ---- the kernel's side ---------------------------------------------------------------------------------
 
 impl Readiness {
-    #[inline]
+    #[inline(always)]
     fn observe_world(&mut self, record: &Record, facts: &Facts, event: WorldEvent) -> Verdict {
         match event {
             WorldEvent::Watch { fd, file, events, data, queued } => {
@@ -251,7 +251,7 @@ impl Readiness {
 
     // ---- the poll loop's side --------------------------------------------------------------------------
 
-    #[inline]
+    #[inline(always)]
     fn observe_runtime(&mut self, record: &Record, facts: &Facts, event: Event) -> Verdict {
         match event {
             Event::Slot { pd, fd, mode, from, to } => {

@@ -54,7 +54,7 @@ impl Oracle for Starvation {
         self.checks
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts, look: &dyn Look) -> Verdict {
         match record.event {
             Entry::Runtime(Event::Run { .. }) => self.run(record, facts, look),
@@ -82,6 +82,7 @@ impl Oracle for Starvation {
 }
 
 impl Starvation {
+    #[inline(always)]
     fn observe_event(&mut self, record: &Record, facts: &Facts, event: Event) {
         match event {
             Event::Syscall { name: "epoll_wait", .. }

@@ -49,7 +49,7 @@ impl Oracle for Waiters {
         self.checks
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts, _: &dyn Look) -> Verdict {
         match record.event {
             Entry::Runtime(Event::Slot { to: SlotState::Parked(_), .. }) => {

@@ -62,7 +62,7 @@ impl Oracle for Wakeups {
         self.checks
     }
 
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts, _: &dyn Look) -> Verdict {
         let event = match record.event {
             Entry::Runtime(event) => event,

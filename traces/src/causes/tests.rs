@@ -19,7 +19,7 @@ fn trace(events: &[(ThreadId, Entry)]) -> Trace {
         recorder.add_thread(name);
     }
     for (time, (thread, event)) in events.iter().enumerate() {
-        recorder.record(time as u64, *thread, *event);
+        recorder.record(time as u64, *thread, event);
     }
     recorder.finish()
 }
@@ -433,7 +433,7 @@ fn hosts_trace(events: &[(u16, Entry)]) -> Trace {
         recorder.add_thread(name);
     }
     for (time, (thread, event)) in events.iter().enumerate() {
-        recorder.record(time as u64, ThreadId(*thread), *event);
+        recorder.record(time as u64, ThreadId(*thread), event);
     }
     recorder.finish()
 }

@@ -137,7 +137,7 @@ pub(super) fn read(bytes: &[u8]) -> Read<TraceFile> {
         };
         now = now.wrapping_add_signed(cursor.signed("the time of a record")?);
         let event = event(&mut cursor, tag, &names, start)?;
-        recorder.record(now, thread, event);
+        recorder.record(now, thread, &event);
         count += 1;
     }
     let start = cursor.at;

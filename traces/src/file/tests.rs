@@ -28,9 +28,9 @@ fn file() -> TraceFile {
         WorldEvent::Exit,
     ];
     for (t_ns, event) in (1_000_000..).zip(world) {
-        recorder.record(t_ns, ThreadId::MAIN, event.into());
+        recorder.record(t_ns, ThreadId::MAIN, &event.into());
     }
-    recorder.record(2_000_000, w0, Event::Run { g: 7 }.into());
+    recorder.record(2_000_000, w0, &Event::Run { g: 7 }.into());
     let slot = Event::Slot {
         pd: 0,
         fd: 4,
@@ -38,10 +38,10 @@ fn file() -> TraceFile {
         from: SlotState::Nil,
         to: SlotState::Parked(9),
     };
-    recorder.record(1_999_000, w0, slot.into());
+    recorder.record(1_999_000, w0, &slot.into());
     let read = Event::Syscall { name: "read", fd: 4, arg: 64, result: Err(Errno::EAGAIN) };
-    recorder.record(u64::MAX, w0, read.into());
-    recorder.record(u64::MAX, ThreadId::KERNEL, WorldEvent::Healed.into());
+    recorder.record(u64::MAX, w0, &read.into());
+    recorder.record(u64::MAX, ThreadId::KERNEL, &WorldEvent::Healed.into());
     let guilt = Guilt {
         property: "lost-wakeup".to_string(),
         sentence: "L3: g7 is parked".to_string(),

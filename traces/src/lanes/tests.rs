@@ -38,7 +38,7 @@ impl Script {
     }
 
     fn add(&mut self, thread: ThreadId, event: impl Into<Entry>) -> &mut Script {
-        self.recorder.record(self.now_ns, thread, event.into());
+        self.recorder.record(self.now_ns, thread, &event.into());
         self
     }
 
@@ -437,7 +437,7 @@ fn a_shortened_trace_says_so_and_its_threads_are_there() {
     let mut recorder = Recorder::new(Keep::Last(2));
     ["main", "netpoll-w0", "netpoll-w1"].iter().for_each(|name| recorder.add_thread(name));
     for g in 1..=5 {
-        recorder.record(g, W1, Event::Run { g }.into());
+        recorder.record(g, W1, &Event::Run { g }.into());
     }
     let text = lanes(&recorder.finish(), None, Options::default());
     assert!(text.contains("# 3 earlier records were not kept"), "{text}");

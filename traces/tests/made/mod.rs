@@ -101,7 +101,7 @@ pub(crate) fn trace() -> Trace {
         recorder.add_thread(name);
     }
     for (t_ns, thread, event) in records {
-        recorder.record(t_ns, ThreadId(thread), event);
+        recorder.record(t_ns, ThreadId(thread), &event);
     }
     recorder.finish()
 }

@@ -94,7 +94,7 @@ impl Stream {
 
     fn show(&mut self, thread: ThreadId, event: Entry) -> bool {
         self.now_ns += 1_000;
-        let record = self.recorder.record(self.now_ns, thread, event);
+        let record = self.recorder.record(self.now_ns, thread, &event);
         self.oracles.observe(&record, &self.scene)
     }
 }

@@ -63,6 +63,8 @@ pub enum ChoiceKind {
     Random,
     /// How much of what was not synced a disk loses with the power.
     DiskLoss,
+    /// Whether a link that loses packets loses this one.
+    PacketLoss,
     /// Whether a fault strikes.
     Fault(FaultKind),
 }
@@ -86,6 +88,7 @@ impl ChoiceKind {
             ChoiceKind::HealAfter => "heal-after",
             ChoiceKind::Random => "random",
             ChoiceKind::DiskLoss => "disk-loss",
+            ChoiceKind::PacketLoss => "packet-loss",
             ChoiceKind::Fault(fault) => fault.name(),
         }
     }
@@ -111,14 +114,18 @@ impl ChoiceKind {
         ChoiceKind::WriteLen,
     ];
 
+    /// What is neither a freedom nor a fault. In a fixed order.
+    const OTHERS: [ChoiceKind; 4] =
+        [ChoiceKind::HealAfter, ChoiceKind::Random, ChoiceKind::DiskLoss, ChoiceKind::PacketLoss];
+
     /// How many kinds there are.
-    pub const COUNT: usize = ChoiceKind::FREEDOMS.len() + 3 + FaultKind::ALL.len();
+    pub const COUNT: usize =
+        ChoiceKind::FREEDOMS.len() + ChoiceKind::OTHERS.len() + FaultKind::ALL.len();
 
     /// Every kind, in a fixed order.
     pub fn all() -> impl Iterator<Item = ChoiceKind> {
         let faults = FaultKind::ALL.into_iter().map(ChoiceKind::Fault);
-        let others = [ChoiceKind::HealAfter, ChoiceKind::Random, ChoiceKind::DiskLoss];
-        ChoiceKind::FREEDOMS.into_iter().chain(others).chain(faults)
+        ChoiceKind::FREEDOMS.into_iter().chain(ChoiceKind::OTHERS).chain(faults)
     }
 
     /// The place in [`all`](ChoiceKind::all).
@@ -138,7 +145,10 @@ impl ChoiceKind {
             ChoiceKind::HealAfter => ChoiceKind::FREEDOMS.len(),
             ChoiceKind::Random => ChoiceKind::FREEDOMS.len() + 1,
             ChoiceKind::DiskLoss => ChoiceKind::FREEDOMS.len() + 2,
-            ChoiceKind::Fault(fault) => ChoiceKind::FREEDOMS.len() + 3 + fault as usize,
+            ChoiceKind::PacketLoss => ChoiceKind::FREEDOMS.len() + 3,
+            ChoiceKind::Fault(fault) => {
+                ChoiceKind::FREEDOMS.len() + ChoiceKind::OTHERS.len() + fault as usize
+            }
         }
     }
 }

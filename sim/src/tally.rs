@@ -168,7 +168,10 @@ impl Totals {
         let asked = |kind: ChoiceKind| self.asked(kind) > 0;
         let is_allowed = |fault| allowed.iter().any(|faults| faults.per_mille(fault) > 0);
         let missed = ChoiceKind::all().filter_map(|kind| match kind {
-            ChoiceKind::HealAfter | ChoiceKind::Random | ChoiceKind::DiskLoss => None,
+            ChoiceKind::HealAfter
+            | ChoiceKind::Random
+            | ChoiceKind::DiskLoss
+            | ChoiceKind::PacketLoss => None,
             ChoiceKind::Fault(fault) => {
                 (is_allowed(fault) && !asked(kind)).then(|| format!("the fault {}", fault.name()))
             }

@@ -13,7 +13,7 @@ use netpoll_traces::ThreadId;
 use super::Engine;
 use super::threads::Frames;
 use crate::kernel::HostId;
-use crate::oracle::{Look, Oracles};
+use crate::oracle::{Checks, Look, Oracles};
 use crate::strategy::PointKind;
 
 impl Engine {
@@ -51,7 +51,7 @@ impl Engine {
         let is_own = self.host() == host;
         let spared = (is_own && spares_caller).then_some(this);
         self.threads.kill(host, spared);
-        self.oracles.borrow_mut()[host.index()] = None;
+        self.unwatch(host);
         if is_own && spared.is_none() {
             self.leave_for_good();
         }
@@ -61,13 +61,20 @@ impl Engine {
     /// is not for a host that stood still, so from its first pause on none watches it.
     pub(crate) fn set_paused(&self, host: HostId, is_paused: bool) {
         if is_paused {
-            self.oracles.borrow_mut()[host.index()] = None;
+            self.unwatch(host);
         }
         self.threads.set_paused(host, is_paused);
         if is_paused && self.host() == host {
             let this = self.threads.current();
             self.pick(PointKind::Blocked);
             self.switch_from(this.0);
+        }
+    }
+
+    /// Nobody watches a host any more. What its oracles have checked counts.
+    fn unwatch(&self, host: HostId) {
+        if let Some(oracles) = self.oracles.borrow_mut()[host.index()].take() {
+            add_checks(&mut self.checks.borrow_mut(), oracles.checks());
         }
     }
 
@@ -78,6 +85,10 @@ impl Engine {
         self.pick(PointKind::Blocked);
         self.never_runs_again(this)
     }
+}
+
+pub(super) fn add_checks(sum: &mut Checks, more: Checks) {
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
 
 /// What oracles of a host may look at.

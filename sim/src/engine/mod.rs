@@ -62,7 +62,7 @@ use crate::journal::Journal;
 use crate::kernel::{HostId, SimKernel};
 use crate::marks::Marks;
 use crate::oracle::{Checks, Idle, Moved, Oracles};
-use hosts::Outlook;
+use hosts::{Outlook, add_checks};
 pub use points::Wake;
 pub(crate) use points::atomic_point;
 use scope::{Scope, scoped};
@@ -186,6 +186,8 @@ pub(crate) struct Engine {
     unheard: Cell<usize>,
     /// By [`HostId`].
     oracles: RefCell<Vec<Option<Box<Oracles>>>>,
+    /// Of those that watch no more.
+    checks: RefCell<Checks>,
     /// The index of the record of the first panic.
     panic_at: Cell<Option<usize>>,
     /// What those of another host than the body's saw.
@@ -261,6 +263,7 @@ impl Engine {
             unheard: Cell::new(0),
             recorder: RefCell::new(config.recorder),
             oracles: RefCell::new(vec![config.oracles]),
+            checks: RefCell::default(),
             panic_at: Cell::new(None),
             violations: RefCell::default(),
             directory: RefCell::default(),
@@ -294,10 +297,8 @@ impl Engine {
         let mut choices = self.choices.borrow_mut();
         let Chosen { choices: chosen, diverged, deviations } = choices.finish();
         let mut oracles = self.oracles.take();
-        let mut checks = Checks::default();
-        for watching in oracles.iter().flatten() {
-            checks.iter_mut().zip(watching.checks()).for_each(|(sum, more)| *sum += more);
-        }
+        let mut checks = self.checks.take();
+        oracles.iter().flatten().for_each(|it| add_checks(&mut checks, it.checks()));
         let oracles = oracles[HostId::TEST.index()].take();
         let own = oracles.as_ref().map(|oracles| oracles.violations().to_vec());
         let mut violations = own.unwrap_or_default();
@@ -520,6 +521,15 @@ impl Engine {
             self.record(WorldEvent::Fault { name: fault.name() }.into());
         }
         strikes
+    }
+
+    /// Whether a link loses a packet that loses so many of a thousand.
+    pub(crate) fn loses(&self, per_mille: u16) -> bool {
+        if self.is_quiet() {
+            return false; // C5
+        }
+        let chance = |choices: &mut Choices| choices.chance(ChoiceKind::PacketLoss, per_mille);
+        self.noted(|choices| chance(choices).into()) == 1
     }
 
     /// As [`strikes`](Engine::strikes), at most once in a run.

@@ -80,6 +80,7 @@ impl<'a> Around<'a> {
             ChoiceKind::WriteLen => "a shorter write",
             ChoiceKind::Random => "a random number",
             ChoiceKind::DiskLoss => "what a disk lost with the power",
+            ChoiceKind::PacketLoss => return format!("a lost packet {} of {who}", self.between()),
             kind => kind.name(),
         };
         format!("{what} ({} of {}) {} of {who}", choice.k, choice.n - 1, self.between())

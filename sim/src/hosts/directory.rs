@@ -1,6 +1,7 @@
 //! Which hosts there are, what they run, and how that begins and ends.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -67,6 +68,12 @@ impl Directory {
         }
         let index = self.entries.iter().position(|entry| entry.name == name)?;
         Some(HostId::new(index + 1))
+    }
+
+    pub(super) fn name_of(&self, address: IpAddr) -> Option<String> {
+        let mut all = (0..=self.entries.len()).map(HostId::new);
+        all.find(|host| host.address() == address.to_canonical())
+            .map(|host| self.name(host).to_string())
     }
 
     pub(crate) fn name(&self, host: HostId) -> &str {

@@ -37,10 +37,24 @@
 //! | a host loses its power | [`crash`]: its goroutines never run again, its connections are gone without a word, and of its disk only what it synced is sure |
 //! | it comes back | [`restart`]: its program begins anew |
 //! | it stands still | [`pause`], [`resume`] |
-//! | the network | [`partition`], [`heal`], [`cut`] and [`mend`] for one direction, [`isolate`], [`heal_all`], [`latency`], [`reset_connections`] |
+//! | the network is cut | [`partition`], [`heal`], [`cut`] and [`mend`] for one direction, [`isolate`], [`heal_all`] |
+//! | it is slow, or bad | [`latency`], [`loss`], [`reset_connections`], [`hold`] and [`release`] |
 //! | what survives a crash | [`disk`] |
 //!
 //! All of these are done at once, between two steps of everybody else, and may be done by any goroutine of any host.
+//!
+//! # What it is called elsewhere
+//!
+//! | here | in turmoil 0.7 | in madsim 0.2 |
+//! |---|---|---|
+//! | [`start`], [`Sim::host`](crate::Sim::host); the body of the test | `Sim::host`; `Sim::client` | `create_node` with `init`; the main task |
+//! | [`crash`], [`restart`], both; [`pause`], [`resume`] | `crash`, `bounce` | `kill`, `restart`; `pause`, `resume` |
+//! | [`address`], or the name itself; [`name_of`] | `lookup`, `reverse_lookup` | `NodeBuilder::ip` |
+//! | [`partition`], [`heal`]; [`cut`], [`mend`] | `partition`, `repair`; with `_oneway` | `clog_link`, `unclog_link` both ways; one way |
+//! | [`isolate`]; [`reset_connections`] | | `clog_node`; `reset_node` |
+//! | [`hold`], [`release`] | `hold`, `release` | |
+//! | [`latency`], [`loss`] | `set_link_latency`, `set_link_fail_rate`, which breaks a link rather than losing a packet | `send_latency`, `packet_loss_rate` of all links |
+//! | [`rand::one_in`](crate::rand::one_in); [`disk`] | | `buggify_with_prob`; `fs` |
 //!
 //! # What is left behind
 //!
@@ -105,6 +119,15 @@ fn start_program(name: &str, program: Program) {
 #[must_use]
 pub fn address(name: &str) -> IpAddr {
     find(name).address()
+}
+
+/// The name of the host with this address: of that which a connection comes from, for example.
+///
+/// # Panics
+/// Outside a simulated run.
+#[must_use]
+pub fn name_of(address: IpAddr) -> Option<String> {
+    engine::inside("asking for a host", |engine| engine.directory().name_of(address))
 }
 
 /// The name of the host that the caller is on: `test` for the body of the test.
@@ -249,6 +272,45 @@ pub fn latency(a: &str, b: &str, range: RangeInclusive<Duration>) {
             machine.set_latency(to, from, least_ns, most_ns);
         },
     );
+}
+
+/// Lets packets get lost between two hosts, in both directions: each with a chance of `per_mille` out of a thousand, of which the
+/// dullest choice is that it arrives. TCP sends them again, later and later, as after a [`partition`].
+///
+/// # Panics
+/// When there is no such host, both are the same, or `per_mille` is more than 1000; outside a simulated run.
+pub fn loss(a: &str, b: &str, per_mille: u16) {
+    assert!(per_mille <= 1000, "a loss of {per_mille} packets out of a thousand");
+    let (one, other) = two(a, b);
+    arrange(&format!("loss between {a} and {b}: {per_mille} of 1000"), |machine, _| {
+        machine.set_loss(one, other, per_mille);
+        machine.set_loss(other, one, per_mille);
+    });
+}
+
+/// Holds everything that arrives from one of two hosts at the other, what is under way already included. Nothing of it is lost,
+/// be it datagrams or connections, and nobody gives up: it comes when it is [released](release), in the same order.
+///
+/// # Panics
+/// As [`partition`].
+pub fn hold(a: &str, b: &str) {
+    let (one, other) = two(a, b);
+    arrange(&format!("hold what passes between {a} and {b}"), |machine, _| {
+        machine.hold(one, other);
+        machine.hold(other, one);
+    });
+}
+
+/// Lets arrive what was [held](hold) between two hosts, and hold nothing any more.
+///
+/// # Panics
+/// As [`partition`].
+pub fn release(a: &str, b: &str) {
+    let (one, other) = two(a, b);
+    arrange(&format!("release what is held between {a} and {b}"), |machine, env| {
+        machine.release(env, one, other);
+        machine.release(env, other, one);
+    });
 }
 
 /// Resets all connections between two hosts.

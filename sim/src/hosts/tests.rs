@@ -11,7 +11,7 @@ use netpoll::net::{TcpListener, TcpStream, UdpSocket};
 use netpoll::time::{Instant, sleep};
 
 use super::{address, disk};
-use crate::{Faults, Granularity, Sim, hosts};
+use crate::{FaultKind, Faults, Granularity, Sim, hosts, sometimes};
 
 const PORT: u16 = 7000;
 
@@ -231,6 +231,42 @@ fn who_is_paused_stands_still_while_its_kernel_goes_on() {
     });
 }
 
+/// Echoes a byte to itself for a while.
+fn talks_to_itself() -> std::io::Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", PORT))?;
+    let mut one = TcpStream::connect(("127.0.0.1", PORT))?;
+    let (mut other, _) = listener.accept()?;
+    for _ in 0..10 {
+        one.write_all(&[7])?;
+        other.read_exact(&mut [0])?;
+        sleep(ms(10));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_host_is_watched_until_it_is_paused_and_one_that_was_not_may_be_resumed() {
+    const BYTES: usize = 3;
+    let checks = |before: fn()| {
+        let sim = Sim::named("watched").seeds(0..1).faults(Faults::none());
+        let passed = sim.try_check(move || {
+            hosts::start("server", talks_to_itself);
+            before();
+            sleep(ms(200));
+        });
+        passed.expect("nothing is wrong with it").progress.checks[BYTES]
+    };
+    let all = checks(|| ());
+    assert!(all >= 10, "{all}");
+    assert_eq!(checks(|| hosts::resume("server")), all);
+    let paused = || {
+        sleep(ms(1));
+        hosts::pause("server");
+        hosts::resume("server");
+    };
+    assert!(checks(paused) < all / 2, "nobody watches it after its first pause");
+}
+
 #[test]
 fn who_is_paused_does_not_even_compute() {
     everywhere("busy", || {
@@ -294,6 +330,184 @@ fn a_latency_is_what_a_round_trip_takes_at_least() {
         assert_eq!(ask(&stream, 1).unwrap(), 2);
         let took = start.elapsed();
         assert!(took >= ms(80), "{took:?}");
+    });
+}
+
+#[test]
+fn what_is_held_comes_when_it_is_released_and_nobody_gives_up() {
+    everywhere("hold", || {
+        hosts::start("server", counts);
+        let stream = connect("server");
+        hosts::hold("test", "server");
+        let attempt = netpoll::go(|| TcpStream::connect((address("server"), PORT)).is_ok());
+        let mut writer = &stream;
+        writer.write_all(&[1, 2, 3]).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut answers = [0; 3];
+        assert_eq!(writer.read(&mut answers).unwrap_err().kind(), ErrorKind::TimedOut);
+        let start = Instant::now();
+        hosts::release("server", "test");
+        writer.read_exact(&mut answers).unwrap();
+        assert_eq!(answers, [2, 3, 4]);
+        assert!(attempt.join().unwrap(), "it waited for an answer");
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert_eq!(ask(&stream, 7).unwrap(), 8);
+    });
+}
+
+#[test]
+fn datagrams_are_held_as_well_and_what_is_never_released_is_no_leak() {
+    let sim = Sim::named("hold datagrams").seeds(0..50).faults(Faults::none());
+    sim.check(|| {
+        let ours = UdpSocket::bind(("0.0.0.0", PORT)).unwrap();
+        hosts::start("server", || -> std::io::Result<()> {
+            let socket = UdpSocket::bind(("0.0.0.0", PORT))?;
+            sleep(ms(10));
+            (0..10)
+                .try_for_each(|nth| socket.send_to(&[nth], (address("test"), PORT)).map(drop))?;
+            // A connection whose end never comes.
+            drop(TcpStream::connect((address("test"), PORT)));
+            Ok(())
+        });
+        let listener = TcpListener::bind(("0.0.0.0", PORT)).unwrap();
+        hosts::hold("test", "server");
+        ours.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut received = Vec::new();
+        let mut receive = || {
+            let mut buf = [0];
+            while ours.recv_from(&mut buf).is_ok() {
+                received.push(buf[0]);
+            }
+            received.clone()
+        };
+        let before = receive();
+        hosts::release("test", "server");
+        assert_eq!(receive(), (0..10).collect::<Vec<_>>());
+        assert!(before.is_empty(), "{before:?} came while everything was held");
+        let (stream, from) = listener.accept().unwrap();
+        assert_eq!(hosts::name_of(from.ip()).as_deref(), Some("server"));
+        assert_eq!(hosts::name_of("10.0.0.77".parse().unwrap()), None);
+        hosts::hold("test", "server");
+        drop(stream);
+    });
+}
+
+#[test]
+fn the_end_of_a_handshake_that_is_held_for_ever_is_no_leak() {
+    Sim::named("half open").seeds(0..50).faults(Faults::none()).check(|| {
+        let listener = TcpListener::bind(("0.0.0.0", PORT)).unwrap();
+        hosts::start("client", || -> std::io::Result<()> {
+            sleep(ms(10));
+            let _stream = TcpStream::connect((address("test"), PORT))?;
+            sleep(Duration::from_secs(10));
+            Ok(())
+        });
+        // It takes three packets, and the last one is under way now.
+        hosts::latency("test", "client", ms(50)..=ms(50));
+        sleep(ms(135));
+        hosts::hold("test", "client");
+        drop(listener);
+    });
+}
+
+#[test]
+fn an_attempt_that_nobody_answers_ends_whether_the_link_is_held_or_not() {
+    let silent = Faults::none().with(FaultKind::ConnTimeout, 1000);
+    Sim::named("silent").seeds(0..20).faults(silent).check(|| {
+        hosts::start("server", counts);
+        // `None` when the world has healed, and answers again.
+        let attempt = || TcpStream::connect((address("server"), PORT)).err().map(|it| it.kind());
+        while attempt() == Some(ErrorKind::ConnectionRefused) {
+            sleep(ms(5));
+        }
+        let attempt = netpoll::go(attempt);
+        sleep(Duration::from_secs(1));
+        hosts::hold("test", "server");
+        let start = Instant::now();
+        let answer = attempt.join().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(4));
+        sometimes!(answer == Some(ErrorKind::TimedOut), "nobody answers");
+        assert!(matches!(answer, None | Some(ErrorKind::TimedOut)), "{answer:?}");
+    });
+}
+
+#[test]
+fn the_end_of_a_stream_comes_after_all_of_it_however_much_is_lost() {
+    const BYTES: usize = 20;
+    Sim::named("end").seeds(0..200).check(|| {
+        hosts::start("client", || -> std::io::Result<()> {
+            let mut stream = connect("test");
+            (0..BYTES).try_for_each(|_| {
+                sleep(ms(20));
+                stream.write_all(&[7])
+            })
+        });
+        let listener = TcpListener::bind(("0.0.0.0", PORT)).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        hosts::loss("test", "client", 300);
+        // Who is lost five times in a row gives up, and nobody hears of that.
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        match stream.read_to_end(&mut Vec::new()) {
+            Ok(count) => assert_eq!(count, BYTES),
+            Err(error) => {
+                sometimes!(true, "somebody gives up");
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_link_may_lose_some_packets_and_tcp_sends_them_again() {
+    Sim::named("loss").seeds(0..100).check(|| {
+        hosts::start("server", counts);
+        let connect = || {
+            let stream = connect("server");
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream
+        };
+        let mut stream = connect();
+        hosts::loss("test", "server", 200);
+        let (mut quick, mut slow) = (0, 0);
+        for byte in 0..20 {
+            let start = Instant::now();
+            match ask(&stream, byte) {
+                Ok(answer) => assert_eq!(answer, byte + 1),
+                // Five times in a row, of which nobody hears.
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::TimedOut);
+                    stream = connect();
+                }
+            }
+            match start.elapsed() < ms(200) {
+                true => quick += 1,
+                false => slow += 1,
+            }
+        }
+        sometimes!(quick > 0 && slow > 0, "some are lost and some are not");
+        hosts::loss("test", "server", 0);
+        let stream = connect();
+        let start = Instant::now();
+        (0..5).for_each(|byte| assert_eq!(ask(&stream, byte).unwrap(), byte + 1));
+        sometimes!(start.elapsed() < ms(200), "none is lost");
+    });
+}
+
+#[test]
+fn what_a_link_loses_is_lost_for_datagrams() {
+    Sim::named("datagram loss").seeds(0..50).faults(Faults::none()).check(|| {
+        let ours = UdpSocket::bind(("0.0.0.0", PORT)).unwrap();
+        hosts::start("server", || -> std::io::Result<()> {
+            let socket = UdpSocket::bind(("0.0.0.0", PORT))?;
+            let to = (address("test"), PORT);
+            sleep(ms(10));
+            (0..20).try_for_each(|nth| socket.send_to(&[nth], to).map(drop))
+        });
+        hosts::loss("server", "test", 500);
+        ours.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let received = (0..20).filter(|_| ours.recv_from(&mut [0]).is_ok()).count();
+        sometimes!((3..18).contains(&received), "about a half");
+        sometimes!(received == 20, "all: the dullest run loses nothing");
     });
 }
 

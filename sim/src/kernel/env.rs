@@ -93,6 +93,14 @@ impl<'a> Env<'a> {
         }
     }
 
+    /// Whether a link loses a packet that loses so many of a thousand. Only a run has links.
+    pub(super) fn loses(&self, per_mille: u16) -> bool {
+        match self.0 {
+            Around::Engine(engine) => engine.loses(per_mille),
+            Around::Nobody | Around::Other(_) => false,
+        }
+    }
+
     /// Takes down what the kernel of a host does on its own.
     #[inline]
     pub(super) fn record(&self, host: HostId, event: WorldEvent) {

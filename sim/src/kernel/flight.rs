@@ -7,6 +7,7 @@ use std::collections::BinaryHeap;
 
 use super::env::Env;
 use super::machine::{File, FileId, Machine, Object};
+use super::site::HostId;
 use super::udp::Datagram;
 
 /// Something that travels.
@@ -62,6 +63,11 @@ impl Flight {
         });
         fill(&mut self.datagrams[index as usize]);
         index
+    }
+
+    /// The hosts that a datagram travels between.
+    pub(super) fn hosts_of(&self, index: u32) -> (HostId, HostId) {
+        self.datagrams[index as usize].hosts
     }
 
     /// Takes a datagram out; [`give_back`](Flight::give_back) returns its memory.
@@ -129,6 +135,9 @@ impl Machine {
     }
 
     pub(super) fn arrive(&mut self, env: &Env<'_>, packet: Packet) {
+        if self.stands_still(packet) {
+            return;
+        }
         match packet {
             Packet::Syn { client, attempt } => self.arrive_syn(env, client, attempt),
             Packet::SynAck { client, attempt, listener } => {

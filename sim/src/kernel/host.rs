@@ -210,6 +210,7 @@ impl SimKernel {
     /// then.
     pub(crate) fn files_left(&self) -> usize {
         let mut machine = self.host().machine();
+        machine.release_all(&Env::engine(None));
         // Nobody on other hosts will say the last words that ends of this one wait for.
         machine.crash_others(&Env::engine(None));
         machine.arrive_before(&Env::engine(None), u64::MAX);

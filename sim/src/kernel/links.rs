@@ -1,11 +1,15 @@
 //! The network between hosts: which of them hear each other, and how long what they say takes.
 //!
-//! A link has a direction, so that a host may be heard that hears nobody. What is sent into a link that is cut is lost;
-//! TCP sends it again (`loss.rs`).
+//! A link has a direction, so that a host may be heard that hears nobody. What is sent into a link that is cut is lost, and
+//! one may lose some packets without being cut; TCP sends them again (`loss.rs`). A link that *stands still* loses nothing: what
+//! comes to its end stays there, in this order, until it is let go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use netpoll::platform::Errno;
+
 use super::env::{DELAYS_NS, Env};
+use super::flight::Packet;
 use super::machine::{FileId, Machine};
 use super::site::HostId;
 use super::tcp::State;
@@ -20,6 +24,10 @@ pub(super) struct Links {
     cut: BTreeSet<Link>,
     /// The least and the most that a packet takes, where somebody has said so.
     latencies: BTreeMap<Link, (u64, u64)>,
+    /// How many packets of a thousand are lost, where some are.
+    losses: BTreeMap<Link, u16>,
+    /// Those that stand still, and what has come to their ends.
+    standing: BTreeMap<Link, Vec<Packet>>,
 }
 
 impl Machine {
@@ -37,7 +45,78 @@ impl Machine {
         self.links.latencies.insert((from, to), (least_ns, most_ns));
     }
 
-    /// Whether what one host sends to another arrives.
+    /// Says how many packets of a thousand a link loses.
+    pub(crate) fn set_loss(&mut self, from: HostId, to: HostId, per_mille: u16) {
+        self.links.losses.insert((from, to), per_mille);
+    }
+
+    /// Lets a link stand still.
+    pub(crate) fn hold(&mut self, from: HostId, to: HostId) {
+        self.links.standing.entry((from, to)).or_default();
+    }
+
+    /// Lets it go on: what has come to its end arrives.
+    pub(crate) fn release(&mut self, env: &Env<'_>, from: HostId, to: HostId) {
+        for packet in self.links.standing.remove(&(from, to)).unwrap_or_default() {
+            self.arrive(env, packet);
+        }
+    }
+
+    /// Lets all links go on.
+    pub(super) fn release_all(&mut self, env: &Env<'_>) {
+        let links: Vec<Link> = self.links.standing.keys().copied().collect();
+        links.into_iter().for_each(|(from, to)| self.release(env, from, to));
+    }
+
+    /// Whether a packet has come to the end of a link that stands still, and stays there.
+    #[inline]
+    pub(super) fn stands_still(&mut self, packet: Packet) -> bool {
+        !self.links.standing.is_empty() && self.joins_standing(packet)
+    }
+
+    #[cold]
+    fn joins_standing(&mut self, packet: Packet) -> bool {
+        let Some(link) = self.link_of(packet) else { return false };
+        let Some(standing) = self.links.standing.get_mut(&link) else { return false };
+        standing.push(packet);
+        true
+    }
+
+    /// The link that a packet comes by; `None` for what is no packet but a time that has come, or concerns nobody any more.
+    fn link_of(&mut self, packet: Packet) -> Option<Link> {
+        let (end, is_sender) = match packet {
+            // Nobody has answered.
+            Packet::Failure { errno, .. } if errno == Errno::ETIMEDOUT.0 => return None,
+            Packet::Syn { client: from, .. }
+            | Packet::Segment { from, .. }
+            | Packet::Fin { from }
+            | Packet::Rst { from: Some(from), .. } => (from, true),
+            Packet::SynAck { client: to, .. }
+            | Packet::Ack { child: to, .. }
+            | Packet::Failure { client: to, .. }
+            | Packet::Rst { from: None, to } => (to, false),
+            Packet::Datagram { index } => return Some(self.flight.hosts_of(index)),
+            Packet::Unreachable { index } => {
+                let (from, to) = self.flight.hosts_of(index);
+                return Some((to, from));
+            }
+            Packet::GiveUp { .. } | Packet::Retry { .. } => return None,
+        };
+        self.tcp(end)?;
+        let (here, there) = (self.file(end).host, self.far_host(end));
+        Some(if is_sender { (here, there) } else { (there, here) })
+    }
+
+    /// Whether what one host sends to another arrives: a packet may be lost, so each is asked about once.
+    pub(super) fn arrives(&self, env: &Env<'_>, from: HostId, to: HostId) -> bool {
+        let is_lost = || {
+            let loss = self.links.losses.get(&(from, to));
+            loss.is_some_and(|&per_mille| per_mille > 0 && env.loses(per_mille))
+        };
+        self.reaches(from, to) && !is_lost()
+    }
+
+    /// Whether anything that one host sends to another can arrive.
     #[inline]
     pub(super) fn reaches(&self, from: HostId, to: HostId) -> bool {
         from == to || (self.sites[to.index()].is_up && !self.links.cut.contains(&(from, to)))

@@ -1,4 +1,4 @@
-//! What TCP makes of a link that is cut, and of a host that is down.
+//! What TCP makes of a link that is cut or loses packets, and of a host that is down.
 //!
 //! A packet that does not get through is *held* with all that follow it, and sent again after 200 ms, 400 ms and so on, as
 //! Linux does (`TCP_RTO_MIN`); each end holds what it has sent itself. Whoever has not been answered for three seconds gives up
@@ -53,6 +53,18 @@ impl Machine {
         self.reaches(there, self.file(id).host)
     }
 
+    /// Whether a packet that this end sends arrives at the other one.
+    pub(super) fn gets_there(&mut self, env: &Env<'_>, id: FileId) -> bool {
+        let there = self.far_host(id);
+        self.arrives(env, self.file(id).host, there)
+    }
+
+    /// Whether a packet that the other end sends arrives at this one.
+    pub(super) fn gets_here(&mut self, env: &Env<'_>, id: FileId) -> bool {
+        let there = self.far_host(id);
+        self.arrives(env, there, self.file(id).host)
+    }
+
     /// How long something takes from the other end of a connection to this one.
     pub(super) fn delay_to_ns(&mut self, env: &Env<'_>, to: FileId, kind: ChoiceKind) -> u64 {
         let (here, there) = (self.file(to).host, self.far_host(to));
@@ -65,9 +77,11 @@ impl Machine {
         if self.file(from).host == there {
             return true;
         }
-        let (arrives, is_answered) = (self.is_heard(from), self.hears(from));
+        // What comes after something that is held is held with it, whether it arrives or not.
+        let is_behind = !self.tcp_open(from).held.is_empty();
+        let is_held = is_behind || !self.gets_there(env, from);
+        let is_answered = self.hears(from);
         let tcp = self.tcp_open(from);
-        let is_held = !arrives || !tcp.held.is_empty();
         if tcp.state != State::Synchronised {
             return !is_held; // it has given up, and sends nothing again
         }
@@ -87,7 +101,7 @@ impl Machine {
         let (Some(retries), State::Synchronised) = (tcp.retries, tcp.state) else {
             return;
         };
-        if self.is_heard(from) && self.hears(from) {
+        if self.hears(from) && self.gets_there(env, from) {
             let tcp = self.tcp_open(from);
             tcp.retries = None;
             // All of it at once and now: what was sent later is still under way, and must come after it (T2).

@@ -42,7 +42,7 @@ pub(super) struct Datagram {
     sender: Option<FileId>,
     ends: Option<(SocketAddr, SocketAddr)>,
     /// The hosts at these addresses.
-    hosts: (HostId, HostId),
+    pub(super) hosts: (HostId, HostId),
     is_lost: bool,
 }
 
@@ -331,7 +331,7 @@ impl Machine {
     pub(super) fn arrive_datagram(&mut self, env: &Env<'_>, index: u32) {
         let datagram = self.flight.take(index);
         let (from, to) = datagram.hosts;
-        let is_lost = datagram.is_lost || !self.reaches(from, to);
+        let is_lost = datagram.is_lost || !self.arrives(env, from, to);
         let is_refused = !is_lost && !self.deliver(env, &datagram);
         if let Some(sender) = datagram.sender
             && let Some(udp) = self.udp(sender)
@@ -374,7 +374,7 @@ impl Machine {
         let datagram = self.flight.take(index);
         let ends = datagram.ends;
         let (from, to) = datagram.hosts;
-        if self.reaches(to, from)
+        if self.arrives(env, to, from)
             && let Some(id) = datagram.sender
             && let Some(udp) = self.udp(id)
             && ends == udp.remote.map(|remote| (udp.local, remote))

@@ -241,7 +241,7 @@ impl Machine {
             }
             return;
         }
-        if !self.is_heard(client) {
+        if !self.gets_there(env, client) {
             return self.knock_again(env, client, attempt);
         }
         let there = self.far_host(client);
@@ -254,7 +254,7 @@ impl Machine {
         };
         let listener = match failure {
             Ok(listener) => listener,
-            Err(_) if !self.hears(client) => {
+            Err(_) if !self.gets_here(env, client) => {
                 return self.knock_again(env, client, attempt);
             }
             Err(errno) => {
@@ -287,7 +287,7 @@ impl Machine {
         if !self.is_connecting(client, attempt) {
             return self.unreserve(listener);
         }
-        if !self.hears(client) || !self.is_heard(client) {
+        if !self.is_heard(client) || !self.gets_here(env, client) {
             self.unreserve(listener);
             return self.knock_again(env, client, attempt);
         }
@@ -336,7 +336,7 @@ impl Machine {
             }
             // The client is gone, and sends nothing again.
             None => {
-                if !self.hears(child) {
+                if !self.gets_here(env, child) {
                     self.unreserve(listener);
                     return self.forget(child);
                 }
@@ -458,7 +458,7 @@ impl Machine {
     }
 
     pub(super) fn arrive_rst(&mut self, env: &Env<'_>, from: Option<FileId>, to: FileId) {
-        let arrives = self.tcp(to).is_some() && self.hears(to);
+        let arrives = self.tcp(to).is_some() && self.gets_here(env, to);
         if let Some(tcp) = self.tcp(to).filter(|_| arrives) {
             match tcp.state {
                 State::Synchronised => {

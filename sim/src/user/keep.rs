@@ -13,7 +13,7 @@ use super::place::Place;
 use super::settings::Settings;
 use super::watchdog::Watchdog;
 use super::{Passed, Reason};
-use crate::explore::{Execution, Finding, Plan, Progress, RunNumbers, execute};
+use crate::explore::{Execution, Finding, Plan, RunNumbers, execute};
 use crate::failure::{Failure, Program};
 use crate::scenarios::Scenario;
 use crate::{Keep, Source};
@@ -88,10 +88,8 @@ pub(super) fn replay(
     }
     let faults = failure.options.faults;
     let execution = again(watchdog, plan.scenario, path, failure, settings)?;
-    let mut progress = Progress::default();
-    progress.add(&RunNumbers::from(&execution), &faults);
     let mut passed = Passed::nothing(place.clone(), 1);
-    passed.add(&progress);
+    passed.progress.add(&RunNumbers::from(&execution), &faults);
     Ok(passed)
 }
 

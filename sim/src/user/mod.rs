@@ -292,39 +292,60 @@ impl Sim {
             let replay = || keep::replay(&watchdog, &plan, &self.place, settings, path);
             return watchdog.around(replay).map_err(fail);
         }
-        let replayed = match settings.part {
-            Part::All | Part::First if settings.keep => {
+        let is_first = settings.part != Part::Later;
+        let replayed = match settings.keep && is_first {
+            true => {
                 let saved = || keep::try_saved(&watchdog, &plan, &self.place, settings);
                 watchdog.around(saved).map_err(fail)?
             }
-            _ => 0,
+            false => 0,
         };
         let mut passed = Passed::nothing(self.place.clone(), replayed);
+        self.run_seeds(&plan, &watchdog, settings, &mut passed).map_err(fail)?;
+        if !is_first {
+            relay::tell_leg(&passed.progress, &watchdog.marks());
+            return Ok(passed);
+        }
+        let is_whole = settings.seeds.is_none();
+        if is_whole && let Some(missed) = watchdog.marks().missed(&self.expects) {
+            return Err(fail(Reason::Marks { missed, seeds: passed.progress.seeds }));
+        }
+        keep::trace_of_seed(&plan, settings);
+        Ok(passed)
+    }
+
+    /// Runs the seeds of a plan, here and in other processes. One to which they were handed on runs as many as it may.
+    fn run_seeds(
+        &self,
+        plan: &Plan,
+        watchdog: &Watchdog<'_>,
+        settings: &Settings,
+        passed: &mut Passed,
+    ) -> Result<(), Reason> {
         let mut left = plan.clone();
         while !left.seeds.is_empty() {
-            let Summary { progress, finding, .. } = watchdog.around(|| explore(&left, &watchdog));
+            let Summary { progress, finding, .. } = watchdog.around(|| explore(&left, watchdog));
             if let Some(finding) = finding {
                 let (finding, note) = self.made_smaller(finding, watchdog.last_words());
                 let mut notes = keep::trace_of_failure(&finding, settings);
                 notes.extend(note);
-                return Err(fail(keep::save(finding, notes, &self.place, settings)));
+                return Err(keep::save(finding, notes, &self.place, settings));
             }
             left.seeds.start += progress.seeds;
-            passed.add(&progress);
+            passed.progress.merge(&progress);
             if settings.part == Part::Later {
-                relay::tell_leg(&passed.progress, &watchdog.marks());
-                return Ok(passed);
+                break;
             }
+            // This process has run what it may, and others run what is left.
             while !left.seeds.is_empty() {
                 match relay::hand_on(&self.place, left.seeds.clone()) {
                     Ok(leg) => {
                         left.seeds.start += leg.progress.seeds;
-                        passed.add(&leg.progress);
+                        passed.progress.merge(&leg.progress);
+                        passed.processes += 1;
                         watchdog.add_marks(&leg.marks);
                     }
-                    Err(Broken::Failed(sentence)) => {
-                        return Err(fail(Reason::Told { sentence }));
-                    }
+                    Err(Broken::Failed(sentence)) => return Err(Reason::Told { sentence }),
                     Err(Broken::Useless(why)) => {
                         eprintln!("netpoll-sim: no other process takes over ({why})");
                         watchdog.lift_limit();
@@ -333,12 +354,7 @@ impl Sim {
                 }
             }
         }
-        let is_whole = settings.seeds.is_none();
-        if is_whole && let Some(missed) = watchdog.marks().missed(&self.expects) {
-            return Err(fail(Reason::Marks { missed, seeds: passed.progress.seeds }));
-        }
-        keep::trace_of_seed(&plan, settings);
-        Ok(passed)
+        Ok(())
     }
 
     /// Makes a failure smaller, on another thread: a smaller run may be one that never ends, and then the failure is told
@@ -428,13 +444,7 @@ pub struct Passed {
 
 impl Passed {
     fn nothing(place: Place, replayed: usize) -> Passed {
-        Passed { place, progress: Progress::default(), replayed, processes: 0 }
-    }
-
-    /// Another process, or this one, has run so much.
-    fn add(&mut self, progress: &Progress) {
-        self.progress.merge(progress);
-        self.processes += 1;
+        Passed { place, progress: Progress::default(), replayed, processes: 1 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A closure under many seeds: what fails, what is said, what is kept.
 
 use std::io::{Read, Write};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use std::{env, fs, process};
@@ -239,4 +240,17 @@ fn a_test_that_runs_nothing_is_refused() {
 #[should_panic(expected = "workers = 0: a runtime has 1 to ")]
 fn a_runtime_without_workers_is_refused() {
     let _ = Sim::new().workers(0);
+}
+
+/// There is no such test in this program: another process of it runs no seed.
+#[test]
+fn a_test_that_nobody_takes_over_runs_all_its_seeds_itself() {
+    static GROWN: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+    let sim = Sim::at(Place::new("p", "0.1.0", "/p", "p::no_such_test")).seeds(0..100);
+    let settings = Settings { part: Part::First, ..Settings::nothing() };
+    let passed = sim.run(&settings, || GROWN.lock().unwrap().push(vec![1; 4 << 20]));
+    let passed = passed.expect("nothing is wrong with it");
+    assert_eq!((passed.progress.seeds, passed.processes), (100, 1));
+    assert!(GROWN.lock().unwrap().len() >= 100, "here, and some of them twice");
+    GROWN.lock().unwrap().clear();
 }

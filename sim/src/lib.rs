@@ -235,6 +235,7 @@ pub fn watch<F>(config: SimConfig, body: F) -> Watched
 where
     F: FnOnce(SimKernel) + Send + 'static,
 {
+    engine::stacks::report_overflows();
     let Made { report, oracles, files_left, hosts } =
         make(SimConfig { oracles: true, ..config }, body);
     Watched { report, oracles: oracles.expect("they were asked for"), files_left, hosts }

@@ -91,6 +91,18 @@ mod fixtures {
         }
     }
 
+    fn deep(level: u64) -> u64 {
+        let frame = hint::black_box([level; 100]);
+        if level == u64::MAX { 0 } else { deep(level + 1) + frame[99] }
+    }
+
+    #[netpoll_sim::test(seeds = 100)]
+    fn overflows_a_stack() {
+        if is_wanted() && rand::below(10) == 7 {
+            hint::black_box(deep(0));
+        }
+    }
+
     /// What each run leaks. All of them together leak three times as much as a process may.
     const LEAKED: usize = 4 << 20;
 
@@ -301,6 +313,20 @@ fn a_process_that_is_taken_along_names_the_seed_before_it_goes() {
     );
     let shown = again(&report, "NETPOLL_SIM_SEED", &[]);
     assert!(shown.contains("the process ends in"), "{shown}");
+}
+
+#[test]
+fn a_goroutine_that_overflows_its_stack_is_named_and_its_seed_too() {
+    let report = text(&run(&["--exact", "fixtures::overflows_a_stack"], &[]));
+    let shown = again(&report, "NETPOLL_SIM_SEED", &[]);
+    for report in [report, shown] {
+        for part in [
+            "netpoll: goroutine 1 'main' overflowed its 256 KiB stack",
+            "netpoll-sim: the process ends in fixtures::overflows_a_stack, seed ",
+        ] {
+            assert!(report.contains(part), "no `{part}` in:\n{report}");
+        }
+    }
 }
 
 #[test]

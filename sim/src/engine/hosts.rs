@@ -74,7 +74,8 @@ impl Engine {
     /// Nobody watches a host any more. What its oracles have checked counts.
     fn unwatch(&self, host: HostId) {
         if let Some(oracles) = self.oracles.borrow_mut()[host.index()].take() {
-            add_checks(&mut self.checks.borrow_mut(), oracles.checks());
+            let mut checks = self.checks.borrow_mut();
+            add_checks(checks.get_or_insert_default(), oracles.checks());
         }
     }
 

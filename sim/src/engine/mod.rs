@@ -37,7 +37,7 @@ pub(crate) mod owned;
 mod panics;
 mod points;
 pub(crate) mod scope;
-mod stacks;
+pub(crate) mod stacks;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -186,8 +186,8 @@ pub(crate) struct Engine {
     unheard: Cell<usize>,
     /// By [`HostId`].
     oracles: RefCell<Vec<Option<Box<Oracles>>>>,
-    /// Of those that watch no more.
-    checks: RefCell<Checks>,
+    /// Of those that watch no more, if there are any: in most runs there are none.
+    checks: RefCell<Option<Box<Checks>>>,
     /// The index of the record of the first panic.
     panic_at: Cell<Option<usize>>,
     /// What those of another host than the body's saw.
@@ -297,7 +297,7 @@ impl Engine {
         let mut choices = self.choices.borrow_mut();
         let Chosen { choices: chosen, diverged, deviations } = choices.finish();
         let mut oracles = self.oracles.take();
-        let mut checks = self.checks.take();
+        let mut checks = self.checks.take().map_or_else(Checks::default, |checks| *checks);
         oracles.iter().flatten().for_each(|it| add_checks(&mut checks, it.checks()));
         let oracles = oracles[HostId::TEST.index()].take();
         let own = oracles.as_ref().map(|oracles| oracles.violations().to_vec());

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 
 use corosensei::stack::DefaultStack;
+use netpoll::goroutine::{OverflowGuard, install_for_thread};
 
 /// The size of a virtual thread's stack. Workers run goroutines on stacks of their own; this is for
 /// the scheduler, the simulated kernel and the bodies of tests.
@@ -16,6 +17,16 @@ const POOLED_MAX: usize = 64;
 
 thread_local! {
     static POOL: RefCell<Vec<DefaultStack>> = const { RefCell::new(Vec::new()) };
+    /// Without the report an overflow dies all the same, only without a name.
+    static REPORTS: Option<OverflowGuard> = install_for_thread().ok();
+}
+
+/// Lets this thread of the operating system report overflows of goroutine stacks from here on.
+///
+/// Each worker sees to that itself, by an alternate signal stack for its thread. In a run all workers have one and the same thread: the first
+/// would map a stack and the last would have lost it when the first one ends. They find this one, which is large enough.
+pub(crate) fn report_overflows() {
+    REPORTS.with(|_| ());
 }
 
 /// A stack that nobody uses.

@@ -1,8 +1,10 @@
 //! Tests of the engine: what each granularity can find, how runs end, and that they repeat.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::{mem, ptr};
 
 use netpoll::platform::{Atomic, Kernel, Lock, Park, Primitives, Thread};
 
@@ -13,7 +15,7 @@ use crate::engine::{CALL_NS, NEVER, START_NS};
 use crate::platform::{SimMutex, SimParker};
 use crate::tests::{check, check_with};
 use crate::{
-    FaultKind, Faults, Granularity, Healing, Journal, Keep, Note, Outcome, Report, SimConfig,
+    FaultKind, Faults, Granularity, Healing, Journal, Keep, Note, Outcome, Report, Sim, SimConfig,
     Source, Virtual, run,
 };
 
@@ -461,4 +463,31 @@ fn a_stack_on_which_the_program_stood_is_not_used_again() {
     assert!(places_of_abandoned("netpoll-w0").len() <= 2, "that of a thread and of the main one");
     assert_eq!(places_of_abandoned("netpoll-pool0").len(), 6);
     assert_eq!(places_of_abandoned("somebody's").len(), 6);
+}
+
+/// Where the alternate signal stack of the calling thread is.
+fn alternate_stack() -> usize {
+    // SAFETY: the C structure consists of a pointer, integers and padding: zero is a value of each.
+    let mut now = unsafe { mem::zeroed::<libc::stack_t>() };
+    // SAFETY: a null pointer asks for the present one only, and `now` is there to be written to.
+    let asked = unsafe { libc::sigaltstack(ptr::null(), &raw mut now) };
+    assert_eq!(asked, 0);
+    now.ss_sp.addr()
+}
+
+/// Otherwise each run maps one, and the worker that ends first takes it away from the others.
+#[test]
+fn workers_find_the_alternate_stack_of_their_thread_large_enough() {
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let inside = Arc::clone(&seen);
+    let sim = Sim::named("alternate").seeds(0..20).jobs(NonZeroUsize::MIN);
+    let passed = sim.try_check(move || {
+        for _ in 0..4 {
+            let inside = Arc::clone(&inside);
+            let look = move || inside.lock().unwrap().insert(alternate_stack());
+            netpoll::go(look).join().unwrap();
+        }
+    });
+    assert!(passed.is_ok());
+    assert_eq!(seen.lock().unwrap().iter().copied().collect::<Vec<_>>(), [alternate_stack()]);
 }

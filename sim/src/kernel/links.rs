@@ -64,8 +64,9 @@ impl Machine {
 
     /// Lets all links go on.
     pub(super) fn release_all(&mut self, env: &Env<'_>) {
-        let links: Vec<Link> = self.links.standing.keys().copied().collect();
-        links.into_iter().for_each(|(from, to)| self.release(env, from, to));
+        while let Some((&(from, to), _)) = self.links.standing.first_key_value() {
+            self.release(env, from, to);
+        }
     }
 
     /// Whether a packet has come to the end of a link that stands still, and stays there.

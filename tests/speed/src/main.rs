@@ -8,6 +8,7 @@
 //!
 //! * **ping-pong**: clients send 64 bytes over a simulated TCP connection and wait for them to come back. Counted are
 //!   messages, two for each round trip.
+//! * **short runs**: the same with one client and one round trip, and a world of its own for each. Counted are runs.
 //! * **handshake**: each of two threads parks until the other one says that it is ready, under random schedules. Counted
 //!   are executions, and scheduling steps as the checker counts them.
 //!
@@ -27,6 +28,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes of a message.
 const LEN: usize = 64;
+/// So many runs of one round trip make a turn.
+const SHORT_RUNS: u64 = 2_000;
 /// Rounds in which everybody takes a turn.
 const ROUNDS: usize = 7;
 
@@ -101,6 +104,11 @@ fn main() {
             [ratio(&one[BARE].1, turns, 0), ratio(&hundred[BARE].1, &hundred[nth].1, 0)];
         println!("| without oracles, to {name} | {one:.2} | {hundred:.2} |");
     }
+    println!("\n| runs of one round trip | per second |");
+    println!("|---|---|");
+    for (name, turns) in short_runs() {
+        println!("| {name} | {:.1}k |", figure(&turns, 0) / 1000.0);
+    }
     println!("\n| handshake | executions per second | steps per second |");
     println!("|---|---|---|");
     let handshake = park_and_ready();
@@ -115,7 +123,7 @@ fn main() {
 /// The place of the simulator without oracles among the contenders.
 const BARE: usize = 1;
 
-/// One contender for some seconds, for a profiler: `bare`, `watched` or `handshake`.
+/// One contender for some seconds, for a profiler: `bare`, `watched`, `short` or `handshake`.
 fn only(what: &str) {
     let start = Instant::now();
     let mut turns = Vec::new();
@@ -123,9 +131,10 @@ fn only(what: &str) {
         turns.push(match what {
             "bare" => timed(|| netpoll_tcp::bare(1)),
             "watched" => timed(|| netpoll_tcp::watched(1)),
+            "short" => timed(netpoll_tcp::short),
             "handshake" => timed(|| handshake::netpoll().1),
             other => {
-                eprintln!("speed: `{other}`: say bare, watched, handshake, or nothing");
+                eprintln!("speed: `{other}`: say bare, watched, short, handshake, or nothing");
                 std::process::exit(2);
             }
         });
@@ -136,16 +145,30 @@ fn only(what: &str) {
 /// The turns of each contender, by name.
 type Turns = Vec<(&'static str, Vec<Vec<f64>>)>;
 
+fn turns_of(contenders: &[Contender<'static>]) -> Turns {
+    let figures = compare(contenders);
+    contenders.iter().zip(figures).map(|((name, _), figures)| (*name, figures)).collect()
+}
+
 fn ping_pong(clients: usize) -> Turns {
     let rate = |work: fn(usize) -> u64| move || vec![timed(|| work(clients))];
-    let contenders: [Contender<'_>; 4] = [
+    let contenders: [Contender<'static>; 4] = [
         ("netpoll-sim, under all oracles, as tests run", Box::new(rate(netpoll_tcp::watched))),
         ("netpoll-sim, no oracles, one long run", Box::new(rate(netpoll_tcp::bare))),
         ("madsim", Box::new(rate(madsim_tcp::ping_pong))),
         ("turmoil", Box::new(rate(turmoil_tcp::ping_pong))),
     ];
-    let figures = compare(&contenders);
-    contenders.iter().zip(figures).map(|((name, _), figures)| (*name, figures)).collect()
+    turns_of(&contenders)
+}
+
+fn short_runs() -> Turns {
+    let rate = |work: fn() -> u64| move || vec![timed(work)];
+    let contenders: [Contender<'static>; 3] = [
+        ("netpoll-sim, under all oracles, as tests run", Box::new(rate(netpoll_tcp::short))),
+        ("madsim", Box::new(rate(madsim_tcp::short))),
+        ("turmoil", Box::new(rate(turmoil_tcp::short))),
+    ];
+    turns_of(&contenders)
 }
 
 fn park_and_ready() -> Turns {
@@ -157,10 +180,9 @@ fn park_and_ready() -> Turns {
             [executions, steps].map(|work| Rate { work, time }.per_second()).to_vec()
         }
     };
-    let contenders: [Contender<'_>; 2] = [
+    let contenders: [Contender<'static>; 2] = [
         ("netpoll-sim, atomic granularity", Box::new(rates(handshake::netpoll))),
         ("shuttle, random", Box::new(rates(handshake::shuttle))),
     ];
-    let figures = compare(&contenders);
-    contenders.iter().zip(figures).map(|((name, _), figures)| (*name, figures)).collect()
+    turns_of(&contenders)
 }

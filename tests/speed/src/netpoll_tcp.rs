@@ -7,7 +7,7 @@ use netpoll::{Builder, go};
 use netpoll_sim::{Faults, Sim, SimConfig, Virtual, run};
 use netpoll_traces::Keep;
 
-use crate::LEN;
+use crate::{LEN, SHORT_RUNS};
 
 /// Messages of one turn.
 const MESSAGES: usize = 100_000;
@@ -44,11 +44,21 @@ pub fn watched(clients: usize) -> u64 {
     let round_trips = 1_000 / clients;
     let per_run = 2 * clients * round_trips;
     let seeds = (MESSAGES / per_run) as u64;
+    under_seeds(seeds, clients, round_trips);
+    seeds * per_run as u64
+}
+
+/// The same, and each run is one round trip; returns how many there are.
+pub fn short() -> u64 {
+    under_seeds(SHORT_RUNS, 1, 1);
+    SHORT_RUNS
+}
+
+fn under_seeds(seeds: u64, clients: usize, round_trips: usize) {
     let sim = Sim::named("ping-pong").seeds(0..seeds).faults(Faults::none());
     let one = std::num::NonZeroUsize::MIN;
     let passed = sim.jobs(one).try_check(move || program(clients, round_trips));
     passed.expect("nothing is wrong with it");
-    seeds * per_run as u64
 }
 
 /// One run without oracles and records.

@@ -23,8 +23,9 @@ thread_local! {
 
 /// Lets this thread of the operating system report overflows of goroutine stacks from here on.
 ///
-/// Each worker sees to that itself, by an alternate signal stack for its thread. In a run all workers have one and the same thread: the first
-/// would map a stack and the last would have lost it when the first one ends. They find this one, which is large enough.
+/// Each worker sees to that itself, by an alternate signal stack for its thread. In a run all workers have one and
+/// the same thread: the first would map a stack and the last would have lost it when the first one ends. They find
+/// this one, which is large enough.
 pub(crate) fn report_overflows() {
     REPORTS.with(|_| ());
 }

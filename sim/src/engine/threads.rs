@@ -306,8 +306,8 @@ impl Threads {
         blocked.collect()
     }
 
-    /// Takes the stacks of all threads back that have not ended, if nobody else has lent them; returns how many of the threads are not the
-    /// main thread. See E4 for what that means.
+    /// Takes the stacks of all threads back that have not ended, where the program lent nothing; returns how many of
+    /// the threads are not the main thread. See E4 for what that means.
     pub(super) fn abandon(&self) -> usize {
         let mut others = 0;
         for (id, slot) in self.slots.take().into_iter().enumerate() {

@@ -58,10 +58,11 @@
 //!
 //! # What is left behind
 //!
-//! A host that runs when the body comes to its end, or that crashes, is abandoned where it stands, and what it holds is
-//! leaked: its goroutines cannot be unwound without running again. That is some thirty kilobytes for a small host. A test
-//! made by [`#[netpoll_sim::test]`](macro@crate::test) goes on in another process when its own has grown by 256 MiB, so it may have any number of
-//! seeds; for a [`Sim`](crate::Sim) that is used otherwise, a hundred thousand seeds of three hosts want a machine with gigabytes.
+//! A host that runs when the body comes to its end, or that crashes, is abandoned where it stands, and what it holds
+//! is leaked: its goroutines cannot be unwound without running again. That is some thirty kilobytes for a small host.
+//! A test made by [`#[netpoll_sim::test]`](macro@crate::test) goes on in another process when its own has grown by
+//! 256 MiB, so it may have any number of seeds; for a [`Sim`](crate::Sim) that is used otherwise, a hundred thousand
+//! seeds of three hosts want a machine with gigabytes.
 //!
 //! # What hosts must not share
 //!

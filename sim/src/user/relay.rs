@@ -1,18 +1,19 @@
 //! A test whose seeds are run by several processes, one after the other.
 //!
 //! What a run leaves behind that ends while hosts are running, or that crashes some, is leaked, since it cannot be
-//! unwound (E4 in `engine/mod.rs`), and the program of a test may leak as well. So a process that has grown by [`GROWTH_MAX`]
-//! begins no more seeds, and for those that are left the test starts its own program again, with nothing but this one test in it.
-//! That process runs seeds until it has grown as well, says how far it came, and ends; and so on. Whatever the
-//! number of seeds, there are never more than two processes, and neither grows beyond the limit by more than a few runs.
+//! unwound (E4 in `engine/mod.rs`), and the program of a test may leak as well. So a process that has grown by
+//! [`GROWTH_MAX`] begins no more seeds, and for those that are left the test starts its own program again, with
+//! nothing but this one test in it. That process runs seeds until it has grown as well, says how far it came, and
+//! ends; and so on. Whatever the number of seeds, there are never more than two processes, and neither grows beyond
+//! the limit by more than a few runs.
 //!
-//! The next process is told by two variables: `NETPOLL_SIM_SEEDS` has the seeds that are left, and [`VARIABLE`] says that somebody
-//! listens. It tries no failure files, and misses no marks, as those may have been true in other processes. What it says goes out on
-//! its standard output among whatever else is printed there: one line for each [`Word`]. A failure it reports and keeps
-//! itself, as always.
+//! The next process is told by two variables: `NETPOLL_SIM_SEEDS` has the seeds that are left, and [`VARIABLE`] says
+//! that somebody listens. It tries no failure files, and misses no marks, as those may have been true in other
+//! processes. What it says goes out on its standard output among whatever else is printed there: one line for each
+//! [`Word`]. A failure it reports and keeps itself, as always.
 //!
-//! Only a test that the attribute has made is handed on: of others nobody knows by which arguments its program comes to it, or whether it has other effects on
-//! the way. And only where the system says how much memory a process uses.
+//! Only a test that the attribute has made is handed on: of others nobody knows by which arguments its program comes
+//! to it, or whether it has other effects on the way. And only where the system says how much memory a process uses.
 
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};

@@ -18,9 +18,10 @@
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::ops::Range;
+use std::os::unix::process::CommandExt as _;
 use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::thread;
+use std::{env, thread};
 
 use super::place::Place;
 use crate::explore::Progress;
@@ -86,6 +87,9 @@ pub(super) fn hand_on(place: &Place, seeds: Range<u64>) -> Result<Leg, Broken> {
     let useless = |error: io::Error| Broken::Useless(error.to_string());
     // This very program, although another one may have been built in its place meanwhile.
     let mut command = Command::new("/proc/self/exe");
+    if let Some(name) = env::args_os().next() {
+        command.arg0(name); // what it is called where processes are listed
+    }
     command.args(["--exact", &place.name, "--nocapture", "--include-ignored"]);
     command.env_remove("NETPOLL_SIM_SEED").env(VARIABLE, "1");
     command.env("NETPOLL_SIM_SEEDS", format!("{}..{}", seeds.start, seeds.end));

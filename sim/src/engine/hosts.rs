@@ -13,7 +13,7 @@ use netpoll_traces::ThreadId;
 use super::Engine;
 use super::threads::Frames;
 use crate::kernel::HostId;
-use crate::oracle::{Checks, Look, Oracles};
+use crate::oracle::{Look, Oracles, add_checks};
 use crate::strategy::PointKind;
 
 impl Engine {
@@ -75,7 +75,7 @@ impl Engine {
     fn unwatch(&self, host: HostId) {
         if let Some(oracles) = self.oracles.borrow_mut()[host.index()].take() {
             let mut checks = self.checks.borrow_mut();
-            add_checks(checks.get_or_insert_default(), oracles.checks());
+            add_checks(checks.get_or_insert_default(), &oracles.checks());
         }
     }
 
@@ -86,10 +86,6 @@ impl Engine {
         self.pick(PointKind::Blocked);
         self.never_runs_again(this)
     }
-}
-
-pub(super) fn add_checks(sum: &mut Checks, more: Checks) {
-    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
 
 /// What oracles of a host may look at.

@@ -45,7 +45,7 @@ pub use needs::sentence;
 pub use smaller::shrink;
 pub use violation::{Property, Violation, status_text};
 
-use crate::oracle::Checks;
+use crate::oracle::{Checks, add_checks};
 use crate::scenarios::Scenario;
 use crate::{Faults, Keep, Profile, Source, Tally, Totals};
 
@@ -160,7 +160,7 @@ impl Progress {
         self.virtual_ns += run.virtual_ns;
         self.healed += u64::from(run.healed);
         self.totals.add(&run.tally, faults);
-        self.checks.iter_mut().zip(run.checks).for_each(|(all, checks)| *all += checks);
+        add_checks(&mut self.checks, &run.checks);
     }
 
     /// Adds other runs.
@@ -171,7 +171,7 @@ impl Progress {
         self.virtual_ns += virtual_ns;
         self.healed += healed;
         self.totals.merge(totals);
-        self.checks.iter_mut().zip(checks).for_each(|(all, more)| *all += more);
+        add_checks(&mut self.checks, checks);
     }
 }
 

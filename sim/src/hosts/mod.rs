@@ -265,14 +265,10 @@ pub fn latency(a: &str, b: &str, range: RangeInclusive<Duration>) {
     assert!(!range.is_empty(), "a latency from {:?} to {:?}", range.start(), range.end());
     let ns = |time: &Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4);
     let (least_ns, most_ns) = (ns(range.start()), ns(range.end()));
-    let (from, to) = two(a, b);
-    arrange(
-        &format!("latency of {a} and {b}: {:?} to {:?}", range.start(), range.end()),
-        |machine, _| {
-            machine.set_latency(from, to, least_ns, most_ns);
-            machine.set_latency(to, from, least_ns, most_ns);
-        },
-    );
+    let what = format!("latency of {a} and {b}: {:?} to {:?}", range.start(), range.end());
+    both_ways(&what, a, b, |machine, _, from, to| {
+        machine.set_latency(from, to, least_ns, most_ns);
+    });
 }
 
 /// Lets packets get lost between two hosts, in both directions: each with a chance of `per_mille` out of a thousand, of which the
@@ -282,11 +278,8 @@ pub fn latency(a: &str, b: &str, range: RangeInclusive<Duration>) {
 /// When there is no such host, both are the same, or `per_mille` is more than 1000; outside a simulated run.
 pub fn loss(a: &str, b: &str, per_mille: u16) {
     assert!(per_mille <= 1000, "a loss of {per_mille} packets out of a thousand");
-    let (one, other) = two(a, b);
-    arrange(&format!("loss between {a} and {b}: {per_mille} of 1000"), |machine, _| {
-        machine.set_loss(one, other, per_mille);
-        machine.set_loss(other, one, per_mille);
-    });
+    let what = format!("loss between {a} and {b}: {per_mille} of 1000");
+    both_ways(&what, a, b, |machine, _, from, to| machine.set_loss(from, to, per_mille));
 }
 
 /// Holds everything that arrives from one of two hosts at the other, what is under way already included. Nothing of it is lost,
@@ -295,11 +288,8 @@ pub fn loss(a: &str, b: &str, per_mille: u16) {
 /// # Panics
 /// As [`partition`].
 pub fn hold(a: &str, b: &str) {
-    let (one, other) = two(a, b);
-    arrange(&format!("hold what passes between {a} and {b}"), |machine, _| {
-        machine.hold(one, other);
-        machine.hold(other, one);
-    });
+    let what = format!("hold what passes between {a} and {b}");
+    both_ways(&what, a, b, |machine, _, from, to| machine.hold(from, to));
 }
 
 /// Lets arrive what was [held](hold) between two hosts, and hold nothing any more.
@@ -307,11 +297,8 @@ pub fn hold(a: &str, b: &str) {
 /// # Panics
 /// As [`partition`].
 pub fn release(a: &str, b: &str) {
-    let (one, other) = two(a, b);
-    arrange(&format!("release what is held between {a} and {b}"), |machine, env| {
-        machine.release(env, one, other);
-        machine.release(env, other, one);
-    });
+    let what = format!("release what is held between {a} and {b}");
+    both_ways(&what, a, b, |machine, env, from, to| machine.release(env, from, to));
 }
 
 /// Resets all connections between two hosts.
@@ -358,6 +345,20 @@ fn set_links(what: &str, links: &[(&str, &str)], is_open: bool) {
         for (from, to) in links {
             machine.set_link(from, to, is_open);
         }
+    });
+}
+
+/// A change of both links between two hosts.
+fn both_ways(
+    what: &str,
+    a: &str,
+    b: &str,
+    change: impl Fn(&mut Machine, &Env<'_>, HostId, HostId),
+) {
+    let (one, other) = two(a, b);
+    arrange(what, |machine, env| {
+        change(machine, env, one, other);
+        change(machine, env, other, one);
     });
 }
 

@@ -231,6 +231,11 @@ pub const COUNT: usize = 12;
 /// How often each oracle had something to check, in the order of their numbers.
 pub type Checks = [u64; COUNT];
 
+/// Adds what other oracles have checked, of the same run or of another.
+pub fn add_checks(sum: &mut Checks, more: &Checks) {
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+}
+
 /// Declares the set of all oracles. Every call is one of a known type: nothing here is virtual.
 macro_rules! oracles {
     ($($name:ident: $oracle:ty,)*) => {

@@ -8,23 +8,13 @@ use madsim::runtime::Runtime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Barrier;
 
-use crate::{LEN, SHORT_RUNS};
+use crate::LEN;
 
-const MESSAGES: usize = 400_000;
+/// Messages of one turn.
+pub const MESSAGES: usize = 400_000;
 
-pub fn ping_pong(clients: usize) -> u64 {
-    let round_trips = MESSAGES / 2 / clients;
-    run(1, clients, round_trips);
-    (2 * clients * round_trips) as u64
-}
-
-/// Runs of one round trip; returns how many there are.
-pub fn short() -> u64 {
-    (0..SHORT_RUNS).for_each(|seed| run(seed, 1, 1));
-    SHORT_RUNS
-}
-
-fn run(seed: u64, clients: usize, round_trips: usize) {
+/// One run of so many clients, each of which makes so many round trips.
+pub fn run(seed: u64, clients: usize, round_trips: usize) {
     let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
     let server: SocketAddr = "10.0.0.1:1".parse().expect("an address");
     let here = runtime.create_node().ip(server.ip()).build();

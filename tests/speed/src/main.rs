@@ -153,13 +153,35 @@ fn turns_of(contenders: &[Contender<'static>]) -> Turns {
     contenders.iter().zip(figures).map(|((name, _), figures)| (*name, figures)).collect()
 }
 
+/// A run of somebody else's: of a seed, so many clients and so many round trips of each.
+type Run = fn(u64, usize, usize);
+
+/// One run of so many messages; returns how many there really were.
+fn long_run(run: Run, messages: usize, clients: usize) -> u64 {
+    let round_trips = messages / 2 / clients;
+    run(1, clients, round_trips);
+    (2 * clients * round_trips) as u64
+}
+
+/// Runs of one round trip; returns how many there are.
+fn many_runs(run: Run) -> u64 {
+    (0..SHORT_RUNS).for_each(|seed| run(seed, 1, 1));
+    SHORT_RUNS
+}
+
 fn ping_pong(clients: usize) -> Turns {
     let rate = |work: fn(usize) -> u64| move || vec![timed(|| work(clients))];
     let contenders: [Contender<'static>; 4] = [
         ("netpoll-sim, under all oracles, as tests run", Box::new(rate(netpoll_tcp::watched))),
         ("netpoll-sim, no oracles, one long run", Box::new(rate(netpoll_tcp::bare))),
-        ("madsim", Box::new(rate(madsim_tcp::ping_pong))),
-        ("turmoil", Box::new(rate(turmoil_tcp::ping_pong))),
+        (
+            "madsim",
+            Box::new(rate(|clients| long_run(madsim_tcp::run, madsim_tcp::MESSAGES, clients))),
+        ),
+        (
+            "turmoil",
+            Box::new(rate(|clients| long_run(turmoil_tcp::run, turmoil_tcp::MESSAGES, clients))),
+        ),
     ];
     turns_of(&contenders)
 }
@@ -168,8 +190,8 @@ fn short_runs() -> Turns {
     let rate = |work: fn() -> u64| move || vec![timed(work)];
     let contenders: [Contender<'static>; 3] = [
         ("netpoll-sim, under all oracles, as tests run", Box::new(rate(netpoll_tcp::short))),
-        ("madsim", Box::new(rate(madsim_tcp::short))),
-        ("turmoil", Box::new(rate(turmoil_tcp::short))),
+        ("madsim", Box::new(rate(|| many_runs(madsim_tcp::run)))),
+        ("turmoil", Box::new(rate(|| many_runs(turmoil_tcp::run)))),
     ];
     turns_of(&contenders)
 }
